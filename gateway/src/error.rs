@@ -1,0 +1,144 @@
+//! The one table of S3 errors: code, HTTP status, default message. Only this file knows S3's status codes.
+//!
+//! Source: Amazon S3 API Reference, "Error responses".
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $status:literal $message:literal;)*) => {
+        /// An S3 error code; its name on the wire is the name of the variant.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// The code as S3 spells it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => stringify!($name),)* }
+            }
+
+            /// The HTTP status that goes with the code.
+            pub fn status(self) -> StatusCode {
+                let status: u16 = match self { $(Code::$name => $status,)* };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// What a person is told where the caller of the table has nothing better to say.
+            pub fn message(self) -> &'static str {
+                match self { $(Code::$name => $message,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied 403 "Access Denied";
+    AuthorizationHeaderMalformed 400 "The authorization header that you provided is not valid.";
+    AuthorizationQueryParametersError 400 "The query parameters of the signature are not valid.";
+    BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what was received.";
+    BadRequest 400 "The request is not valid.";
+    BucketAlreadyExists 409 "The requested bucket name is not available. It is in use by another account.";
+    BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it.";
+    BucketNotEmpty 409 "The bucket that you tried to delete is not empty.";
+    ConditionalRequestConflict 409 "A conflicting operation occurred during the conditional request.";
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size.";
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size.";
+    IllegalLocationConstraintException 400 "The location constraint is not valid for this region.";
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.";
+    InternalError 500 "An internal error occurred. Try again.";
+    InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records.";
+    InvalidArgument 400 "Invalid argument.";
+    InvalidBucketName 400 "The specified bucket is not valid.";
+    InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.";
+    InvalidLocationConstraint 400 "The specified location constraint is not valid.";
+    InvalidPart 400 "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified ETag might not have matched the uploaded part's ETag.";
+    InvalidPartNumber 416 "The requested part number is not satisfiable.";
+    InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number.";
+    InvalidRange 416 "The requested range is not satisfiable.";
+    InvalidRequest 400 "The request is not valid.";
+    InvalidStorageClass 400 "The storage class that you specified is not valid.";
+    InvalidURI 400 "The specified URI could not be parsed.";
+    KeyTooLongError 400 "Your key is too long.";
+    MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema.";
+    MaxMessageLengthExceeded 400 "Your request was too large.";
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
+    MethodNotAllowed 405 "The specified method is not allowed against this resource.";
+    MissingContentLength 411 "You must provide the Content-Length HTTP header.";
+    MissingRequestBodyError 400 "Request body is empty.";
+    MissingSecurityHeader 400 "Your request is missing a required header.";
+    NoSuchBucket 404 "The specified bucket does not exist.";
+    NoSuchKey 404 "The specified key does not exist.";
+    NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload might have been aborted or completed.";
+    NoSuchVersion 404 "The specified version does not exist.";
+    NotImplemented 501 "A header, a parameter or an operation that you asked for is not implemented.";
+    NotModified 304 "Not Modified";
+    PreconditionFailed 412 "At least one of the preconditions that you specified did not hold.";
+    RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
+    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.";
+    ServiceUnavailable 503 "Service is unable to handle the request. Try again.";
+    SignatureDoesNotMatch 403 "The request signature that we calculated does not match the signature that you provided. Check your secret key and signing method.";
+    SlowDown 503 "Please reduce your request rate.";
+    /// Ours: the disks have no room for new data. 503, so that clients try again.
+    StorageFull 503 "The storage has no room for new data. Delete something, or add a disk.";
+    XAmzContentSHA256Mismatch 400 "The provided x-amz-content-sha256 header does not match what was computed.";
+    /// Of the admin API.
+    NoSuchUser 404 "There is no user of this name.";
+    /// Of the admin API.
+    UserAlreadyExists 409 "There is a user of this name already.";
+    /// Of the admin API.
+    UserHasBuckets 409 "The user still owns buckets.";
+}
+
+/// What a client is told went wrong. Internal causes are logged where they are handled and never put in here.
+#[derive(Debug, Clone)]
+pub struct S3Error {
+    pub code: Code,
+    /// In place of the table's message.
+    pub message: Option<String>,
+    /// Further elements of the XML answer, such as `ArgumentName`.
+    pub details: Vec<(&'static str, String)>,
+    /// Further headers of the answer, such as `Content-Range` with a 416, `ETag` with a 304.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+impl S3Error {
+    pub fn new(code: Code) -> Self {
+        Self { code, message: None, details: Vec::new(), headers: Vec::new() }
+    }
+
+    /// With a message of its own.
+    pub fn with(code: Code, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..Self::new(code) }
+    }
+
+    /// With one more XML element.
+    pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: http::HeaderName, value: http::HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// What the client reads.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_else(|| self.code.message())
+    }
+}
+
+impl From<Code> for S3Error {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl std::fmt::Display for S3Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message())
+    }
+}
+
+impl std::error::Error for S3Error {}

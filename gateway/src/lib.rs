@@ -1,0 +1,15 @@
+//! All that knows S3: authentication, operations, XML, errors, and the data path of a body.
+//!
+//! Reaches the cluster through `cairn_storage::client` only.
+
+pub mod admin;
+pub mod auth;
+pub mod data;
+pub mod error;
+pub mod gateway;
+pub mod middleware;
+pub mod operation;
+pub mod ops;
+pub mod request;
+pub mod router;
+pub mod xml;

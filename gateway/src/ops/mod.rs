@@ -1,0 +1,5 @@
+//! The operations, a file each.
+
+pub mod bucket;
+pub mod multipart;
+pub mod object;

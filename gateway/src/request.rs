@@ -1,0 +1,44 @@
+//! A request as the operations see it: authenticated, its target taken from the raw URI, its body not yet read.
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Response};
+
+use crate::auth::Payload;
+use crate::error::S3Error;
+use crate::gateway::Caller;
+
+/// What an operation answers with.
+pub type Reply = Result<Response<Body>, S3Error>;
+
+pub struct Request {
+    /// 16 upper-case hexadecimal digits; in every answer and log line.
+    pub id: String,
+    pub caller: Caller,
+    pub method: Method,
+    /// Percent-decoded once, otherwise untouched. Empty where the request has no bucket.
+    pub bucket: String,
+    /// Percent-decoded once, otherwise untouched: `//`, `..` and a leading `/` are bytes of the key like others.
+    /// Empty where the request has no key.
+    pub key: String,
+    pub query: Params,
+    /// With the `x-amz-*` parameters of a presigned query among them.
+    pub headers: HeaderMap,
+    /// How the body is to be checked while it is read.
+    pub payload: Payload,
+    pub body: Body,
+}
+
+/// The query parameters, percent-decoded (`+` is a space), in the order of the request.
+#[derive(Debug, Clone, Default)]
+pub struct Params(pub Vec<(String, String)>);
+
+impl Params {
+    /// The first value of a parameter; empty for one without `=`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}

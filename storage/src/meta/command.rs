@@ -1,0 +1,277 @@
+//! What changes a group's state, and what comes of it. A command carries its own time, ids and randomness.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::record::{
+    Attributes, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, DirectoryEntry, ETag, PartRecord,
+    UserRecord, VersionRecord,
+};
+use crate::types::{
+    BucketId, ClusterMap, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId, VersionId,
+};
+
+/// The payload of one Raft log entry: the commands that the leader gathered while the entry before was under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The leader's clock when it made the entry. The state machine's time is the greatest stamp so far.
+    pub stamped_ms: UnixMillis,
+    pub envelopes: Vec<Envelope>,
+}
+
+/// A command and its identity. Applied twice it takes effect once, and answers the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    pub operation: OperationId,
+    pub command: Command,
+}
+
+/// The bytes of a new version or part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewBody {
+    Empty,
+    /// 1 byte to 16 KiB.
+    Inline {
+        id: ManifestId,
+        bytes: Bytes,
+    },
+    /// In chunks that are durable already.
+    Chunks {
+        id: ManifestId,
+        chunks: Vec<ChunkEntry>,
+        /// The disks that `acknowledged` speaks of, at most 32.
+        disks: Vec<DiskId>,
+        /// For each chunk, a bit for each of `disks` that has fsynced it. As long as `chunks`.
+        acknowledged: Vec<u32>,
+        /// For each chunk, a bit for each of `disks` that is a home of it (its first places in the placement order).
+        /// What is not acknowledged by all its homes is queued for repair.
+        homes: Vec<u32>,
+        /// How long ago, in milliseconds, the oldest of these chunks was put or touched. Apply refuses more than half
+        /// the grace time.
+        oldest_touch_age_ms: u64,
+    },
+}
+
+/// A condition on the current version of a key, judged when the command is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WriteCondition {
+    Always,
+    /// `If-None-Match: *`: there is no current version. Otherwise `Rejection::PreconditionFailed`.
+    Absent,
+    /// `If-Match: *`: there is a current version. Otherwise `Rejection::NoSuchKey`.
+    Exists,
+    /// `If-Match: "etag"`. A missing key is `Rejection::NoSuchKey`, another ETag `Rejection::PreconditionFailed`.
+    ETag(ETag),
+}
+
+/// A part named by a Complete: its number and the id under which the gateway saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedPart {
+    pub number: u16,
+    pub id: ManifestId,
+}
+
+/// A key to delete, if its condition holds. `Absent` is not a condition of a delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteTarget {
+    pub key: String,
+    pub condition: WriteCondition,
+    /// Only if the current version is this one (`versionId=null` gives none).
+    pub modified_ms: Option<UnixMillis>,
+    pub size: Option<u64>,
+}
+
+/// What a group is asked to do. All but `Root` are for metadata groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Nothing; its commit shows that the group works.
+    Nothing,
+    Root(RootCommand),
+    /// Creates the bucket that the root group reserved. Repeated with the same id it answers the same.
+    CreateBucket {
+        bucket: BucketRecord,
+    },
+    /// Seals an empty bucket, open uploads or not; `Rejection::BucketNotEmpty` otherwise.
+    SealBucket {
+        bucket: BucketId,
+    },
+    /// Takes at most `limit` records of a sealed bucket apart. Answers `Outcome::Progress`.
+    PurgeBucket {
+        bucket: BucketId,
+        limit: u32,
+    },
+    PutObject {
+        bucket: BucketId,
+        key: String,
+        condition: WriteCondition,
+        owner: UserId,
+        size: u64,
+        etag: ETag,
+        checksum: Option<Checksum>,
+        attributes: Attributes,
+        body: NewBody,
+    },
+    /// Makes a new version that shares the body of an existing one of the same group (an inline body is copied).
+    /// `Rejection::SourceChanged` where the current version of the source is another than `source_version`.
+    CopyObject {
+        source_bucket: BucketId,
+        source_key: String,
+        source_version: VersionId,
+        bucket: BucketId,
+        key: String,
+        condition: WriteCondition,
+        owner: UserId,
+        /// `None` takes the source's.
+        attributes: Option<Attributes>,
+        /// The id of the copied inline body, where the source's is inline.
+        inline_id: ManifestId,
+        /// `None` takes the source's.
+        checksum: Option<Checksum>,
+    },
+    /// Deletes current versions; a missing key without a condition is no failure. At most 1,000 targets.
+    DeleteObjects {
+        bucket: BucketId,
+        targets: Vec<DeleteTarget>,
+    },
+    CreateUpload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        owner: UserId,
+        attributes: Attributes,
+        checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    },
+    PutPart {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        number: u16,
+        /// Names this upload of the part; for `NewBody::Chunks` and `Inline` equal to the body's id.
+        id: ManifestId,
+        size: u64,
+        md5: [u8; 16],
+        checksum: Option<Checksum>,
+        body: NewBody,
+    },
+    /// Makes the named parts, in this order, the object. What S3 demands of them (order, sizes, ETags) the gateway
+    /// has checked; `Rejection::UploadChanged` where one of them is not the one that it saw.
+    CompleteUpload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        condition: WriteCondition,
+        parts: Vec<NamedPart>,
+        /// The manifest made of the parts' manifests.
+        manifest: ManifestId,
+        size: u64,
+        etag: ETag,
+        checksum: Option<Checksum>,
+        request_digest: [u8; 32],
+    },
+    AbortUpload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+    },
+    /// Takes at most `limit` references of manifests apart that have been without a holder for `grace_ms`, forgets
+    /// results of operations past ten minutes and completed uploads past a day. Answers `Outcome::Progress`.
+    CollectGarbage {
+        limit: u32,
+        grace_ms: u64,
+    },
+    /// Queues chunks of this group for repair, as found bad or missing by a reader or a scrub.
+    QueueRepair {
+        hashes: Vec<[u8; 32]>,
+        known: Vec<DiskId>,
+    },
+    /// Takes from the repair queue what was queued no later than the given time of the state machine.
+    FinishRepair {
+        done: Vec<([u8; 32], UnixMillis)>,
+    },
+    /// Sets the grace time on which `oldest_touch_age_ms` is judged (half of it). Default 24 hours.
+    SetGrace {
+        grace_ms: u64,
+    },
+}
+
+/// What the root group is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootCommand {
+    /// The first command of a cluster. Refused (`Rejection::Exists`) where there is a map already.
+    FormCluster { map: ClusterMap },
+    /// Replaces the map, if its epoch still is `expected`; the new map's epoch is one more.
+    ReplaceMap { expected: Epoch, map: ClusterMap },
+    /// Adds a user; `Rejection::Exists` where the name or the access key is taken.
+    AddUser { user: UserRecord },
+    /// Creates the root user or replaces its keys.
+    SetRootUser { user: UserRecord },
+    /// `Rejection::NoSuchUser` where there is none, `Rejection::UserHasBuckets` where it still owns some.
+    RemoveUser { name: String },
+    /// Reserves a name: answers `Outcome::Directory` with a new id. Where the name is taken:
+    /// `Rejection::BucketTaken` with the entry that has it.
+    ReserveBucket { name: String, owner: UserId, region: String, group: GroupId },
+    /// The group has created it.
+    ActivateBucket { name: String, bucket: BucketId },
+    /// The group has sealed it, or never created it: the name is free again. No failure where the name is free, or
+    /// another bucket's, already.
+    FreeBucket { name: String, bucket: BucketId },
+}
+
+/// The result of a command that was applied and took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Done,
+    /// `SealBucket`, `CreateBucket`.
+    Bucket(BucketRecord),
+    /// `PutObject`, `CopyObject`, `CompleteUpload`: the version that became current.
+    Version(Box<VersionRecord>),
+    /// `DeleteObjects`: in the order of the targets; `Ok(true)` where there was something to delete.
+    Deleted(Vec<Result<bool, Rejection>>),
+    /// `PutPart`.
+    Part(Box<PartRecord>),
+    /// `PurgeBucket`, `CollectGarbage`: how much was taken apart, and whether more can be done right now.
+    Progress {
+        taken: u32,
+        more: bool,
+    },
+    /// `ReserveBucket`.
+    Directory(DirectoryEntry),
+    /// `FormCluster`, `ReplaceMap`.
+    Map(Box<ClusterMap>),
+    User(Box<UserRecord>),
+}
+
+/// Why a command was applied and changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    #[error("no bucket of this id here")]
+    UnknownBucket,
+    #[error("the bucket holds objects")]
+    BucketNotEmpty,
+    #[error("no current version of the key")]
+    NoSuchKey,
+    #[error("the condition does not hold")]
+    PreconditionFailed,
+    #[error("no such upload")]
+    NoSuchUpload,
+    #[error("a part is not the one that was seen")]
+    UploadChanged,
+    #[error("the source is not the version that was seen")]
+    SourceChanged,
+    #[error("the chunks were put too long ago")]
+    TouchTooOld,
+    #[error("the operation is older than the results that are kept")]
+    OperationTooOld,
+    #[error("it exists already")]
+    Exists,
+    #[error("no such user")]
+    NoSuchUser,
+    #[error("the user owns buckets")]
+    UserHasBuckets,
+    #[error("the name is taken")]
+    BucketTaken(Box<DirectoryEntry>),
+    #[error("the map has moved on")]
+    MapChanged,
+    #[error("the command is not for this kind of group, or breaks a bound")]
+    Invalid,
+}

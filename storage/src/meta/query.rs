@@ -1,0 +1,257 @@
+//! What can be asked of a group, and the answers. A query changes nothing; it sees all that was committed before it
+//! was asked, because the caller holds a read barrier.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{
+    BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, PartRecord, RepairEntry, UploadRecord, UserRecord,
+    VersionRecord,
+};
+use crate::types::{BucketId, ClusterMap, ManifestId, UploadId, UserId};
+
+/// Which bytes of an object are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// None: HEAD.
+    Nothing,
+    All,
+    /// From this offset on, inclusive.
+    From(u64),
+    /// First and last byte, inclusive.
+    Between(u64, u64),
+    /// The last so many bytes.
+    Suffix(u64),
+    /// One part by its number; the whole object, where it was not made of parts and the number is 1.
+    Part(u16),
+    /// As `Part`, but no bytes: HEAD.
+    PartHead(u16),
+}
+
+/// Where a list goes on: after this key, and after all that start with it too if it is a common prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListFrom {
+    Start,
+    /// Strictly after this key.
+    AfterKey(String),
+    /// After every key that starts with this.
+    AfterPrefix(String),
+}
+
+/// What can be asked. All but the `Root` ones are for metadata groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// `Answer::Map`. Root group.
+    Map,
+    /// `Answer::User`. Root group.
+    UserByAccessKey {
+        access_key: String,
+    },
+    UserById {
+        id: UserId,
+    },
+    /// `Answer::Users`, by name. Root group.
+    Users,
+    /// `Answer::Directory`. Root group.
+    Directory {
+        name: String,
+    },
+    /// `Answer::DirectoryList`, by name: `owner`'s (everybody's, if `None`) active buckets. Root group.
+    DirectoryList {
+        owner: Option<UserId>,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    },
+    /// `Answer::DirectoryList`: the entries that are not active. Root group.
+    DirectoryUnfinished,
+
+    /// `Answer::Bucket`.
+    Bucket {
+        bucket: BucketId,
+    },
+    /// `Answer::Object`: the record, the bucket, and the inline body or the first `limit` chunks of what is wanted.
+    Object {
+        bucket: BucketId,
+        key: String,
+        wanted: Wanted,
+        limit: u32,
+    },
+    /// `Answer::Chunks`: the chunks of a manifest that overlap the bytes from `offset` on.
+    Chunks {
+        manifest: ManifestId,
+        offset: u64,
+        limit: u32,
+    },
+    /// `Answer::ObjectParts`: the parts of an object made of parts, numbers above `after`.
+    ObjectParts {
+        bucket: BucketId,
+        key: String,
+        after: u16,
+        limit: u32,
+    },
+    /// `Answer::List`. Byte order of the keys. `limit` counts keys and common prefixes together.
+    List {
+        bucket: BucketId,
+        prefix: String,
+        delimiter: Option<String>,
+        from: ListFrom,
+        limit: u32,
+    },
+    /// `Answer::Upload`.
+    Upload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+    },
+    /// `Answer::Parts`: numbers above `after`, at most `limit`.
+    Parts {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        after: u16,
+        limit: u32,
+    },
+    /// `Answer::Uploads`. By key, then by time of initiation and upload id.
+    Uploads {
+        bucket: BucketId,
+        prefix: String,
+        delimiter: Option<String>,
+        from: ListFrom,
+        /// With `ListFrom::AfterKey(key)`: go on within `key`, after this upload.
+        after_upload: Option<UploadId>,
+        limit: u32,
+    },
+    /// `Answer::Referenced`: for each chunk of this group, whether a manifest refers to it.
+    Referenced {
+        hashes: Vec<[u8; 32]>,
+    },
+    /// `Answer::Repairs`: oldest first.
+    Repairs {
+        limit: u32,
+    },
+    /// `Answer::SealedBuckets`: those with something left to purge.
+    SealedBuckets,
+    /// `Answer::Statistics`.
+    Statistics,
+}
+
+/// What came of a query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Map(Option<Box<ClusterMap>>),
+    User(Option<Box<UserRecord>>),
+    Users(Vec<UserRecord>),
+    Directory(Option<DirectoryEntry>),
+    DirectoryList {
+        entries: Vec<DirectoryEntry>,
+        more: bool,
+    },
+    /// `None`: unknown, or sealed. The same in every answer with a bucket.
+    Bucket(Option<BucketRecord>),
+    Object {
+        bucket: Option<BucketRecord>,
+        object: Option<Box<ObjectAnswer>>,
+    },
+    Chunks(Vec<ChunkSpan>),
+    ObjectParts {
+        record: Option<Box<VersionRecord>>,
+        parts: Vec<ObjectPart>,
+        more: bool,
+        total: u16,
+    },
+    List {
+        bucket: Option<BucketRecord>,
+        entries: Vec<ListEntry>,
+        more: bool,
+    },
+    Upload {
+        bucket: Option<BucketRecord>,
+        upload: UploadState,
+    },
+    Parts {
+        bucket: Option<BucketRecord>,
+        upload: UploadState,
+        parts: Vec<PartRecord>,
+        more: bool,
+    },
+    Uploads {
+        bucket: Option<BucketRecord>,
+        entries: Vec<UploadEntry>,
+        more: bool,
+    },
+    Referenced(Vec<bool>),
+    Repairs(Vec<RepairEntry>),
+    SealedBuckets(Vec<BucketId>),
+    Statistics(GroupStatistics),
+    /// The query is not for this kind of group, or breaks a bound.
+    Invalid,
+}
+
+/// The current version of a key and, as far as wanted, where its bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectAnswer {
+    pub record: VersionRecord,
+    pub bytes: WantedBytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WantedBytes {
+    /// Nothing was wanted.
+    Nothing,
+    /// The range starts at or after the end, is backwards, or there is no such part.
+    Unsatisfiable,
+    /// The whole inline body, of which `first..=last` is wanted (`first > last` for an empty object).
+    Inline { bytes: bytes::Bytes, first: u64, last: u64, part: Option<PartOfObject> },
+    /// The chunks that overlap `first..=last`, in order, up to the limit. Ask `Query::Chunks` for those after it.
+    /// Empty for an empty object and for `Wanted::PartHead`.
+    Chunks { spans: Vec<ChunkSpan>, first: u64, last: u64, part: Option<PartOfObject> },
+}
+
+/// The answer to a wanted part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOfObject {
+    pub number: u16,
+    /// How many parts the object has.
+    pub count: u16,
+    pub checksum: Option<super::record::Checksum>,
+}
+
+/// A part of a completed object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectPart {
+    pub number: u16,
+    pub size: u64,
+    pub checksum: Option<super::record::Checksum>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListEntry {
+    Key(String, Box<VersionRecord>),
+    CommonPrefix(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadEntry {
+    Upload(UploadRecord),
+    CommonPrefix(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadState {
+    Unknown,
+    Open(Box<UploadRecord>),
+    /// Completed less than a day ago.
+    Completed(Box<CompletedUpload>),
+}
+
+/// Figures for the metrics. Counts are kept as the commands are applied, never counted anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatistics {
+    pub buckets: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+    pub open_uploads: u64,
+    pub manifests: u64,
+    pub garbage_manifests: u64,
+    pub queued_repairs: u64,
+}

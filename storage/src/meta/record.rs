@@ -1,0 +1,210 @@
+//! What the state machine keeps, in the form in which it travels. The encoded forms are versioned; see `schema`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::types::{BucketId, DiskId, GroupId, ManifestId, UnixMillis, UploadId, UserId, VersionId};
+
+/// An MD5 and, for an object made of parts, how many there were: S3 shows it as `md5` or `md5-count`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ETag {
+    pub md5: [u8; 16],
+    pub parts: Option<u16>,
+}
+
+impl std::fmt::Display for ETag {
+    /// Without the quotes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.md5))?;
+        match self.parts {
+            Some(count) => write!(f, "-{count}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// S3's checksum algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChecksumAlgorithm {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+/// Whether a checksum is of the bytes, or of the checksums of the parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ChecksumKind {
+    FullObject,
+    Composite,
+}
+
+/// A checksum that is kept with an object or a part. `value` is raw, 4, 8, 20 or 32 bytes, big-endian for the CRCs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    pub algorithm: ChecksumAlgorithm,
+    pub kind: ChecksumKind,
+    pub value: Bytes,
+}
+
+/// What a client said of an object besides its bytes. Kept as given; bounds are checked by the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    pub content_type: Option<String>,
+    pub cache_control: Option<String>,
+    pub content_disposition: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub expires: Option<String>,
+    pub website_redirect: Option<String>,
+    /// `x-amz-meta-` headers: name without the prefix, lower case; value.
+    pub user: Vec<(String, String)>,
+}
+
+/// Where the bytes of a version or of a part are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// No bytes at all.
+    Empty,
+    /// At most 16 KiB, kept by the group itself under this id.
+    Inline(ManifestId),
+    /// A counted reference to a manifest.
+    Manifest(ManifestId),
+}
+
+/// One version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    pub version: VersionId,
+    pub modified_ms: UnixMillis,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+    pub owner: UserId,
+    pub attributes: Attributes,
+    pub body: Body,
+}
+
+/// A bucket's configuration, kept by the group that holds the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketRecord {
+    pub id: BucketId,
+    pub name: String,
+    pub owner: UserId,
+    pub region: String,
+    pub created_ms: UnixMillis,
+    /// Set by a delete that found it empty: every later command on the id answers `UnknownBucket`.
+    pub sealed: bool,
+}
+
+/// An open multipart upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRecord {
+    pub id: UploadId,
+    pub key: String,
+    pub owner: UserId,
+    pub initiated_ms: UnixMillis,
+    pub attributes: Attributes,
+    /// What the client asked for at creation, if it did.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// A part of an open upload. Uploading the same number again replaces it, under a new `id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// 1 to 10,000.
+    pub number: u16,
+    /// Names this very upload of the part. For a part in chunks it is its manifest.
+    pub id: ManifestId,
+    pub modified_ms: UnixMillis,
+    pub size: u64,
+    pub md5: [u8; 16],
+    pub checksum: Option<Checksum>,
+    pub body: Body,
+}
+
+/// What is remembered of a completed upload for a day, so that an identical Complete can be answered again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletedUpload {
+    pub id: UploadId,
+    pub key: String,
+    pub completed_ms: UnixMillis,
+    /// BLAKE3 of the request's list of parts; the gateway's business.
+    pub request_digest: [u8; 32],
+    pub etag: ETag,
+    pub version: VersionId,
+    pub size: u64,
+    pub checksum: Option<Checksum>,
+}
+
+/// One chunk of a body, in the order of the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkEntry {
+    pub hash: [u8; 32],
+    /// 1 to 8 MiB.
+    pub len: u32,
+}
+
+/// A chunk where it lies within an object or a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkSpan {
+    /// Of the chunk's first byte, from the start of the object.
+    pub offset: u64,
+    pub hash: [u8; 32],
+    pub len: u32,
+}
+
+/// A user of the cluster. The root user is one of them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    pub id: UserId,
+    pub name: String,
+    pub display_name: String,
+    pub access_key: String,
+    pub secret_key: String,
+    /// May do everything, everywhere, and use the admin API.
+    pub root: bool,
+    pub created_ms: UnixMillis,
+}
+
+impl std::fmt::Debug for UserRecord {
+    /// Without the secret key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRecord")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("access_key", &self.access_key)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a bucket stands on its way between the root group and its metadata group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DirectoryState {
+    /// Reserved by the root group, not yet known to be created by its group.
+    Creating,
+    Active,
+}
+
+/// An entry of the bucket directory, kept by the root group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    pub name: String,
+    pub id: BucketId,
+    pub group: GroupId,
+    pub owner: UserId,
+    pub region: String,
+    pub created_ms: UnixMillis,
+    pub state: DirectoryState,
+}
+
+/// A chunk that has, or may have, fewer verified copies than it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairEntry {
+    pub hash: [u8; 32],
+    pub queued_ms: UnixMillis,
+    /// The disks that are known to have had it.
+    pub known: Vec<DiskId>,
+}
