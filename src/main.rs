@@ -1,1 +1,50 @@
-fn main() {}
+//! The `cairn` command: arguments, configuration, wiring, and the commands of the administrator.
+
+mod admin;
+mod arguments;
+mod banner;
+mod disks;
+mod logging;
+mod options;
+mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match arguments.command {
+        Command::Server(server) => {
+            let settings = server.given.resolve(server.config.as_ref())?;
+            logging::start(settings.log_format);
+            runtime.block_on(serve::server(server.directories, settings))
+        }
+        Command::Storage(server) => {
+            let settings = server.given.resolve(server.config.as_ref())?;
+            logging::start(settings.log_format);
+            runtime.block_on(serve::storage(server.directories, settings))
+        }
+        Command::Gateway(gateway) => {
+            let settings = gateway.given.resolve(gateway.config.as_ref())?;
+            logging::start(settings.log_format);
+            runtime.block_on(serve::gateway(settings))
+        }
+        Command::User(user) => runtime.block_on(admin::user(user)),
+        Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
+        Command::Recover(recover) => runtime.block_on(disks::recover(&recover.directories, recover.yes)),
+    }
+}

@@ -1,0 +1,113 @@
+//! The commands that talk to a running cluster through its admin API, signed with the root credentials.
+
+use anyhow::{Context, Result, bail};
+use cairn_gateway::auth::sign::{Credentials, Payload, sign_headers};
+use cairn_storage::types::now_ms;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use serde_json::{Value, json};
+
+use crate::arguments::{Endpoint, User};
+
+/// Where the users are, below the endpoint.
+const USERS: &str = "/_cairn/admin/v1/users";
+
+/// Runs `cairn user ...`.
+///
+/// # Errors
+/// No credentials in the environment, nobody at the endpoint, or what the admin API refused, in its words.
+pub async fn user(command: User) -> Result<()> {
+    match command {
+        User::Add { name, endpoint } => {
+            let body = serde_json::to_vec(&json!({ "name": name }))?;
+            let user = call(&endpoint, Method::POST, USERS, body).await?;
+            if endpoint.json {
+                println!("{user}");
+            } else {
+                println!("User id     {}", text(&user, "user_id"));
+                println!("Name        {}", text(&user, "display_name"));
+                println!("Access key  {}", text(&user, "access_key"));
+                println!("Secret key  {}    (shown this once)", text(&user, "secret_key"));
+            }
+        }
+        User::List { endpoint } => {
+            let users = call(&endpoint, Method::GET, USERS, Vec::new()).await?;
+            if endpoint.json {
+                println!("{users}");
+            } else {
+                println!("{:<34}{:<24}NAME", "USER ID", "ACCESS KEY");
+                for user in users["users"].as_array().into_iter().flatten() {
+                    let (id, key) = (text(user, "user_id"), text(user, "access_key"));
+                    println!("{id:<34}{key:<24}{}", text(user, "display_name"));
+                }
+            }
+        }
+        User::Remove { name, endpoint } => {
+            let encoded: String = form_encode(&name);
+            call(&endpoint, Method::DELETE, &format!("{USERS}/{encoded}"), Vec::new()).await?;
+            if endpoint.json {
+                println!("{}", json!({ "removed": name }));
+            } else {
+                println!("Removed {name}.");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// Percent-encodes a name as one segment of a path.
+fn form_encode(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Sends one signed request and reads its JSON answer.
+async fn call(endpoint: &Endpoint, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
+    let credentials = credentials()?;
+    let uri: Uri = endpoint.endpoint.parse().with_context(|| format!("{} is not a URL", endpoint.endpoint))?;
+    let host = uri.authority().with_context(|| format!("{} names no host", endpoint.endpoint))?;
+
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::HOST, HeaderValue::from_str(host.as_str())?);
+    let payload = Payload::of(&body);
+    headers.extend(sign_headers(&method, path, "", &headers, &payload, &credentials, &endpoint.region, now_ms()));
+
+    let url = format!("{}{path}", endpoint.endpoint.trim_end_matches('/'));
+    let answer = reqwest::Client::new()
+        .request(method, url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await
+        .with_context(|| format!("nobody answers at {}", endpoint.endpoint))?;
+    let status = answer.status();
+    let bytes = answer.bytes().await.context("the answer was cut off")?;
+    if !status.is_success() {
+        bail!("{}", refusal(&bytes).unwrap_or_else(|| format!("the endpoint answered {status}")));
+    }
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&bytes).context("the answer is not JSON: is the endpoint a Cairn gateway?")
+}
+
+/// The message of an error answer.
+fn refusal(bytes: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    Some(format!("{} ({})", value["message"].as_str()?, value["code"].as_str()?))
+}
+
+fn credentials() -> Result<Credentials> {
+    let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: it is the root user's"));
+    Ok(Credentials {
+        access_key: variable("CAIRN_ROOT_ACCESS_KEY")?,
+        secret_key: variable("CAIRN_ROOT_SECRET_KEY")?,
+    })
+}

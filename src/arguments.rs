@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::options::Given;
+
+/// An S3-compatible object store: one binary, three copies of everything, durable before it answers.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in one process: a storage node and a gateway.
+    Server(Server),
+    /// A storage node of a cluster.
+    Storage(Server),
+    /// A stateless S3 gateway in front of a cluster.
+    Gateway(Gateway),
+    /// Users of S3 and their keys.
+    #[command(subcommand)]
+    User(User),
+    /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
+    RebuildIndex(RebuildIndex),
+    /// Brings a process with two directories back, of which one is lost for good.
+    Recover(Recover),
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// A directory for each disk. One: one copy. Three: three copies of everything, one on each.
+    #[arg(required = true, value_name = "DIR")]
+    pub directories: Vec<PathBuf>,
+
+    /// A TOML file with any of the settings below, by the same names (with `_` for `-`).
+    #[arg(long, env = "CAIRN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub given: Given,
+}
+
+#[derive(Debug, Args)]
+pub struct Gateway {
+    /// A TOML file with any of the settings below, by the same names (with `_` for `-`).
+    #[arg(long, env = "CAIRN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub given: Given,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildIndex {
+    /// The disk's directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The directories that are left.
+    #[arg(required = true, value_name = "DIR")]
+    pub directories: Vec<PathBuf>,
+
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Where the admin API answers. The credentials are `CAIRN_ROOT_ACCESS_KEY` and `CAIRN_ROOT_SECRET_KEY` of the
+/// environment.
+#[derive(Debug, Clone, Args)]
+pub struct Endpoint {
+    #[arg(long, env = "CAIRN_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    pub endpoint: String,
+
+    #[arg(long, env = "CAIRN_REGION", value_name = "NAME", default_value = "us-east-1", hide = true)]
+    pub region: String,
+
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Makes a user with a key pair; the secret is shown this once.
+    Add {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Lists the users.
+    List {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Removes a user that owns no buckets.
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}

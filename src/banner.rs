@@ -1,0 +1,31 @@
+//! What a person reads when the server is up: where it is, with which key, and lines to paste.
+
+use std::net::SocketAddr;
+
+/// Prints the endpoint, the access key and ready-to-paste lines for aws, rclone and curl. The secret is printed only
+/// where it was made just now.
+pub fn print(listen: SocketAddr, region: &str, access_key: &str, new_secret: Option<&str>, kept_in: &str) {
+    let endpoint = format!("http://{listen}");
+    let secret = new_secret.unwrap_or("<SECRET KEY>");
+    println!("Cairn is ready.\n");
+    println!("  Endpoint    {endpoint}");
+    println!("  Access key  {access_key}");
+    match new_secret {
+        Some(secret) => println!("  Secret key  {secret}    (shown this once; kept in {kept_in})"),
+        None => println!("  The secret key is in {kept_in}."),
+    }
+    println!(
+        "
+Paste into a shell:
+
+  export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL={endpoint}
+  aws s3 mb s3://my-bucket
+  aws s3 cp README.md s3://my-bucket/
+
+  export RCLONE_CONFIG_CAIRN_TYPE=s3 RCLONE_CONFIG_CAIRN_PROVIDER=Other RCLONE_CONFIG_CAIRN_ENV_AUTH=true RCLONE_CONFIG_CAIRN_ENDPOINT={endpoint} RCLONE_CONFIG_CAIRN_REGION={region}
+  rclone ls cairn:my-bucket
+
+  curl --aws-sigv4 aws:amz:{region}:s3 --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\" -T README.md {endpoint}/my-bucket/copy.md
+"
+    );
+}

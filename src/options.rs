@@ -1,0 +1,237 @@
+//! What can be set, and how: a flag, an environment variable and a key of the TOML file, all of one name. A flag goes
+//! before the environment, the environment before the file, the file before the default.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
+use clap::Args;
+use serde::{Deserialize, Deserializer};
+
+/// Each setting as it was given, if it was. `None` leaves it to the next source.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Given {
+    /// Where S3 is served.
+    #[arg(long, env = "CAIRN_LISTEN", value_name = "ADDR", help = "Where S3 is served [default: 127.0.0.1:9000]")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where the internal HTTP is served.
+    #[arg(
+        long,
+        env = "CAIRN_RPC",
+        value_name = "ADDR",
+        help = "Where the internal HTTP is served [default: 127.0.0.1:9001]"
+    )]
+    pub rpc: Option<SocketAddr>,
+
+    /// Internal addresses of nodes of the cluster to talk to.
+    #[arg(long, env = "CAIRN_JOIN", value_name = "ADDR,...", value_delimiter = ',')]
+    pub join: Option<Vec<String>>,
+
+    /// A label: copies of a chunk go to distinct racks first.
+    #[arg(long, env = "CAIRN_RACK", value_name = "NAME", help = "The rack of this node [default: default]")]
+    pub rack: Option<String>,
+
+    /// Hosts `BUCKET.DOMAIN` are taken as virtual-host style requests.
+    #[arg(
+        long,
+        env = "CAIRN_DOMAIN",
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        help = "Serve BUCKET.NAME as virtual hosts [default: localhost]"
+    )]
+    pub domain: Option<Vec<String>>,
+
+    /// The region that signatures must name.
+    #[arg(
+        long,
+        env = "CAIRN_REGION",
+        value_name = "NAME",
+        help = "The region that signatures must name [default: us-east-1]"
+    )]
+    pub region: Option<String>,
+
+    /// The most bytes of an object that go into one chunk.
+    #[arg(long, env = "CAIRN_CHUNK_SIZE", value_name = "SIZE", help = "64KiB to 8MiB [default: 8MiB]")]
+    #[serde(deserialize_with = "text")]
+    pub chunk_size: Option<ByteSize>,
+
+    /// The bytes of all chunk buffers of the process together.
+    #[arg(long, env = "CAIRN_BODY_POOL", value_name = "SIZE", help = "Memory for bodies in flight [default: 384MiB]")]
+    #[serde(deserialize_with = "text")]
+    pub body_pool: Option<ByteSize>,
+
+    /// The memory of all RocksDB block caches of the process together.
+    #[arg(long, env = "CAIRN_CACHE", value_name = "SIZE", help = "Memory for index blocks [default: 256MiB]")]
+    #[serde(deserialize_with = "text")]
+    pub cache: Option<ByteSize>,
+
+    /// Room that each disk keeps free: below it, new data is refused.
+    #[arg(long, env = "CAIRN_RESERVE", value_name = "SIZE", help = "Room kept free on each disk [default: 1GiB]")]
+    #[serde(deserialize_with = "text")]
+    pub reserve: Option<ByteSize>,
+
+    /// How long what nobody refers to any more is kept before it is dropped.
+    #[arg(
+        long,
+        env = "CAIRN_GC_GRACE",
+        value_name = "TIME",
+        help = "How long unreferenced data is kept [default: 24h]"
+    )]
+    #[serde(deserialize_with = "text")]
+    pub gc_grace: Option<humantime::Duration>,
+
+    /// Log lines for people, or as JSON for machines.
+    #[arg(long, env = "CAIRN_LOG_FORMAT", value_name = "FORMAT", help = "human or json [default: human]")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// The settings that hold.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub rpc: SocketAddr,
+    pub join: Vec<String>,
+    pub rack: String,
+    pub domains: Vec<String>,
+    pub region: String,
+    /// Bytes.
+    pub chunk_size: usize,
+    /// Bytes.
+    pub body_pool: usize,
+    /// Bytes.
+    pub cache: usize,
+    /// Bytes.
+    pub reserve: u64,
+    pub gc_grace: Duration,
+    pub log_format: LogFormat,
+}
+
+impl Given {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// It cannot be read, is not TOML, or has a key that is none of the settings.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+    }
+
+    /// These, and what is missing from `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            rpc: self.rpc.or(other.rpc),
+            join: self.join.or(other.join),
+            rack: self.rack.or(other.rack),
+            domain: self.domain.or(other.domain),
+            region: self.region.or(other.region),
+            chunk_size: self.chunk_size.or(other.chunk_size),
+            body_pool: self.body_pool.or(other.body_pool),
+            cache: self.cache.or(other.cache),
+            reserve: self.reserve.or(other.reserve),
+            gc_grace: self.gc_grace.or(other.gc_grace),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+
+    /// Puts the file, if there is one, and the defaults under what was given, and validates the whole.
+    ///
+    /// # Errors
+    /// The file is not valid, or a setting is out of its bounds.
+    pub fn resolve(self, file: Option<&PathBuf>) -> Result<Settings> {
+        let given = match file {
+            Some(path) => self.or(Self::from_file(path)?),
+            None => self,
+        };
+        let settings = Settings {
+            listen: given.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
+            rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
+            join: given.join.unwrap_or_default(),
+            rack: given.rack.unwrap_or_else(|| "default".to_owned()),
+            domains: given.domain.unwrap_or_else(|| vec!["localhost".to_owned()]),
+            region: given.region.unwrap_or_else(|| "us-east-1".to_owned()),
+            chunk_size: bytes(given.chunk_size, 8 << 20)?,
+            body_pool: bytes(given.body_pool, 384 << 20)?,
+            cache: bytes(given.cache, 256 << 20)?,
+            reserve: given.reserve.map_or(1 << 30, |size| size.as_u64()),
+            gc_grace: given.gc_grace.map_or(Duration::from_secs(24 * 3600), Into::into),
+            log_format: given.log_format.unwrap_or_default(),
+        };
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// A setting is out of its bounds; the message names it.
+    fn validate(&self) -> Result<()> {
+        ensure!(
+            (64 << 10..=8 << 20).contains(&self.chunk_size),
+            "chunk_size is {} bytes; it must be from 64KiB to 8MiB",
+            self.chunk_size
+        );
+        ensure!(self.body_pool >= 32 << 20, "body_pool is {} bytes; at least 32MiB are needed", self.body_pool);
+        ensure!(self.cache >= 8 << 20, "cache is {} bytes; at least 8MiB are needed", self.cache);
+        ensure!(!self.gc_grace.is_zero(), "gc_grace must be more than nothing: uploads in flight live on it");
+        ensure!(!self.region.is_empty(), "region must not be empty");
+        ensure!(!self.rack.is_empty(), "rack must not be empty");
+        Ok(())
+    }
+}
+
+fn bytes(given: Option<ByteSize>, default: usize) -> Result<usize> {
+    given.map_or(Ok(default), |size| usize::try_from(size.as_u64()).context("a size is too large for this machine"))
+}
+
+/// A value that the file spells as the command line does: `"8MiB"`, `"24h"`.
+fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let file: Given = toml::from_str("listen = '0.0.0.0:80'\nchunk_size = '1MiB'\ngc_grace = '5m'").unwrap();
+        let flags = Given { listen: Some(SocketAddr::from(([127, 0, 0, 1], 1))), ..Given::default() };
+        let settings = flags.or(file).resolve(None).unwrap();
+        assert_eq!(settings.listen.port(), 1);
+        assert_eq!(settings.chunk_size, 1 << 20);
+        assert_eq!(settings.gc_grace, Duration::from_secs(300));
+        assert_eq!(settings.region, "us-east-1");
+    }
+
+    #[test]
+    fn a_key_that_is_no_setting_is_refused_by_name() {
+        let error = toml::from_str::<Given>("chunksize = '1MiB'").unwrap_err();
+        assert!(error.to_string().contains("chunksize"), "{error}");
+    }
+
+    #[test]
+    fn a_chunk_size_out_of_bounds_is_refused() {
+        let given = Given { chunk_size: Some(ByteSize::mib(9)), ..Given::default() };
+        assert!(given.resolve(None).unwrap_err().to_string().contains("chunk_size"));
+    }
+}

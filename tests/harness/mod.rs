@@ -1,0 +1,204 @@
+//! Starts, kills and restarts real `cairn` processes in a temporary directory, and talks S3 to them.
+
+pub mod s3;
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+pub use s3::S3;
+
+pub const ROOT_ACCESS_KEY: &str = "ROOTROOTROOTROOTROOT";
+pub const ROOT_SECRET_KEY: &str = "a-secret-of-the-tests-that-is-long-enough";
+const CLUSTER_SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A `cairn server` over some directories. Killed when it is dropped.
+pub struct Server {
+    directory: TempDir,
+    disks: Vec<PathBuf>,
+    arguments: Vec<String>,
+    s3_port: u16,
+    rpc_port: u16,
+    child: Option<Child>,
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port()
+}
+
+impl Server {
+    /// Starts a server over `disks` new directories and waits until it is ready.
+    pub async fn start(disks: usize, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let disks = (1..=disks).map(|number| directory.path().join(format!("disk{number}"))).collect();
+        Self::start_on(directory, disks, arguments).await
+    }
+
+    /// The same over given directories.
+    pub async fn start_on(directory: TempDir, disks: Vec<PathBuf>, arguments: &[&str]) -> Self {
+        let mut server = Self {
+            directory,
+            disks,
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            s3_port: free_port(),
+            rpc_port: free_port(),
+            child: None,
+        };
+        server.restart().await;
+        server
+    }
+
+    /// Starts the process (again) and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.spawn();
+        self.wait_until_ready(Duration::from_secs(30)).await;
+    }
+
+    /// Starts the process and does not wait.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the server runs already");
+        let mut command = self.command();
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        self.child = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// The command line of this server, not started.
+    pub fn command(&self) -> Command {
+        let mut command = cairn();
+        command
+            .arg("server")
+            .args(&self.disks)
+            .args(["--listen", &format!("127.0.0.1:{}", self.s3_port)])
+            .args(["--rpc", &format!("127.0.0.1:{}", self.rpc_port)])
+            .args(["--reserve", "16MiB"])
+            .args(&self.arguments);
+        command
+    }
+
+    pub async fn wait_until_ready(&mut self, within: Duration) {
+        let url = format!("{}/_cairn/health/ready", self.url());
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().expect("a child")) {
+                panic!("the server ended with {status}:\n{}", self.log_tail());
+            }
+            if reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not ready within {within:?}:\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the server runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ended");
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the server runs");
+        kill_process(pid(&child), Signal::TERM).expect("it can be told");
+        tokio::task::spawn_blocking(move || child.wait().expect("it ended")).await.expect("the wait is done")
+    }
+
+    pub fn s3(&self) -> S3 {
+        S3::new(self.url(), ROOT_ACCESS_KEY, ROOT_SECRET_KEY)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.s3_port)
+    }
+
+    pub fn disks(&self) -> &[PathBuf] {
+        &self.disks
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Resident memory of the process, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.child.as_ref().expect("the server runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
+        let kib: u64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        kib * 1024
+    }
+
+    /// The sum of a metric over all its labels that contain `label`; 0 where it is not there.
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
+        let answer = reqwest::get(format!("{}/_cairn/metrics", self.url())).await.expect("the metrics answer");
+        let text = answer.text().await.expect("text");
+        text.lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    pub fn log_tail(&self) -> String {
+        let text = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&text[text.len().saturating_sub(6000)..]).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the server's last words:\n{}", self.log_tail());
+        }
+    }
+}
+
+/// The binary under test, with the credentials of the tests and nothing else of this environment's settings.
+pub fn cairn() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CAIRN_")) {
+        command.env_remove(name);
+    }
+    command
+        .env("CAIRN_ROOT_ACCESS_KEY", ROOT_ACCESS_KEY)
+        .env("CAIRN_ROOT_SECRET_KEY", ROOT_SECRET_KEY)
+        .env("CAIRN_CLUSTER_SECRET", CLUSTER_SECRET)
+        .stdin(Stdio::null());
+    command
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// Waits until `done` says so; fails with `what` after `within`.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, within: Duration, mut done: impl FnMut() -> F) {
+    let deadline = Instant::now() + within;
+    while !done().await {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Bytes that depend on the seed and repeat no block.
+pub fn body(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}

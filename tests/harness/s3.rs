@@ -1,0 +1,119 @@
+//! A small S3 client: enough to write, read and list, with every unexpected answer a failure of the test.
+
+use cairn_gateway::auth::sign::{Credentials, Payload, sign_headers};
+use cairn_storage::types::now_ms;
+use http::{HeaderMap, Method, StatusCode};
+use sha2::{Digest, Sha256};
+
+#[derive(Clone)]
+pub struct S3 {
+    url: String,
+    credentials: Credentials,
+    http: reqwest::Client,
+}
+
+impl S3 {
+    pub fn new(url: String, access_key: &str, secret_key: &str) -> Self {
+        Self {
+            url,
+            credentials: Credentials { access_key: access_key.to_owned(), secret_key: secret_key.to_owned() },
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// The signed headers of a request.
+    fn headers(&self, method: &str, path: &str, query: &str, payload: &Payload) -> HeaderMap {
+        let host = self.url.trim_start_matches("http://");
+        let mut headers = HeaderMap::new();
+        headers.insert("host", host.parse().expect("a host"));
+        let method: Method = method.parse().expect("a method");
+        let signed = sign_headers(&method, path, query, &headers, payload, &self.credentials, "us-east-1", now_ms());
+        headers.extend(signed);
+        headers
+    }
+
+    /// Sends one request; no retries. `path` and `query` are percent-encoded already.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        body: Vec<u8>,
+    ) -> reqwest::Result<reqwest::Response> {
+        let headers = self.headers(method, path, query, &Payload::Sha256(Sha256::digest(&body).into()));
+        let separator = if query.is_empty() { "" } else { "?" };
+        let url = format!("{}{path}{separator}{query}", self.url);
+        self.http.request(method.parse().expect("a method"), url).headers(headers).body(body).send().await
+    }
+
+    /// The head of an HTTP/1.1 request whose body is not signed, for a test that writes to the socket itself.
+    pub fn unsigned_payload_head(&self, method: &str, path: &str, length: u64) -> String {
+        let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: {length}\r\n");
+        for (name, value) in &self.headers(method, path, "", &Payload::Unsigned) {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+        }
+        head + "\r\n"
+    }
+
+    pub async fn create_bucket(&self, bucket: &str) {
+        let answer = self.send("PUT", &format!("/{bucket}"), "", Vec::new()).await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+    }
+
+    pub async fn try_put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> reqwest::Result<StatusCode> {
+        Ok(self.send("PUT", &format!("/{bucket}/{key}"), "", bytes).await?.status())
+    }
+
+    pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) {
+        let answer = self.send("PUT", &format!("/{bucket}/{key}"), "", bytes).await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+    }
+
+    pub async fn try_delete(&self, bucket: &str, key: &str) -> reqwest::Result<StatusCode> {
+        Ok(self.send("DELETE", &format!("/{bucket}/{key}"), "", Vec::new()).await?.status())
+    }
+
+    pub async fn delete(&self, bucket: &str, key: &str) {
+        let status = self.try_delete(bucket, key).await.expect("an answer");
+        assert_eq!(status, StatusCode::NO_CONTENT);
+    }
+
+    /// The object's bytes; `None` where there is no such key.
+    pub async fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let answer = self.send("GET", &format!("/{bucket}/{key}"), "", Vec::new()).await.expect("an answer");
+        if answer.status() == StatusCode::NOT_FOUND {
+            return None;
+        }
+        let status = answer.status();
+        let bytes = answer.bytes().await.expect("a whole body");
+        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&bytes));
+        Some(bytes.into())
+    }
+
+    /// Every key of the bucket, in the order of the answers.
+    pub async fn list(&self, bucket: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut query = "list-type=2".to_owned();
+        loop {
+            let answer = self.send("GET", &format!("/{bucket}"), &query, Vec::new()).await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::OK);
+            let text = answer.text().await.expect("a body");
+            keys.extend(elements(&text, "Key").map(str::to_owned));
+            let Some(token) = elements(&text, "NextContinuationToken").next() else { return keys };
+            query = format!("continuation-token={}&list-type=2", token.replace('=', "%3D").replace('+', "%2B"));
+        }
+    }
+}
+
+/// The texts of the elements of a name; enough for keys without markup in them.
+fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let start = rest.find(&open)? + open.len();
+        let end = start + rest[start..].find(&close)?;
+        let text = &rest[start..end];
+        rest = &rest[end..];
+        Some(text)
+    })
+}
