@@ -1,0 +1,110 @@
+"""Checksums: in headers and trailers, kept, given back, and refused where they do not hold."""
+
+import base64
+import hashlib
+import zlib
+
+import pytest
+from awscrt import checksums as crt
+
+from expect import error
+
+BODY = bytes(range(256)) * 700
+
+
+def of(algorithm, body):
+    if algorithm == "CRC32":
+        return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    if algorithm == "CRC32C":
+        return base64.b64encode(crt.crc32c(body).to_bytes(4, "big")).decode()
+    if algorithm == "CRC64NVME":
+        return base64.b64encode(crt.crc64nvme(body).to_bytes(8, "big")).decode()
+    return base64.b64encode(hashlib.new(algorithm.lower(), body).digest()).decode()
+
+
+ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", [0, 1000, len(BODY)])
+def test_a_checksum_is_checked_kept_and_given_back(s3, bucket, algorithm, size):
+    body, name = BODY[:size], f"Checksum{algorithm}"
+    answer = s3.put_object(Bucket=bucket, Key="key", Body=body, **{name: of(algorithm, body)})
+    assert (answer[name], answer["ChecksumType"]) == (of(algorithm, body), "FULL_OBJECT")
+    for read in [s3.get_object, s3.head_object]:
+        answer = read(Bucket=bucket, Key="key", ChecksumMode="ENABLED")
+        assert (answer[name], answer["ChecksumType"]) == (of(algorithm, body), "FULL_OBJECT")
+    if size:
+        answer = s3.get_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED", Range="bytes=0-9")
+        assert name not in answer, "no whole-object checksum on a 206"
+        answer["Body"].read()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_checksum_that_does_not_hold_changes_nothing(s3, bucket, algorithm):
+    s3.put_object(Bucket=bucket, Key="key", Body=b"old")
+    with error("BadDigest", 400):
+        s3.put_object(Bucket=bucket, Key="key", Body=BODY, **{f"Checksum{algorithm}": of(algorithm, b"other")})
+    with error("InvalidRequest", 400):
+        s3.put_object(Bucket=bucket, Key="key", Body=BODY, **{f"Checksum{algorithm}": "bm90IGl0"})
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"old"
+
+
+def test_content_md5(s3, bucket):
+    right = base64.b64encode(hashlib.md5(BODY).digest()).decode()
+    s3.put_object(Bucket=bucket, Key="key", Body=BODY, ContentMD5=right)
+    with error("BadDigest", 400):
+        s3.put_object(Bucket=bucket, Key="key", Body=b"other", ContentMD5=right)
+    with error("InvalidDigest", 400):
+        s3.put_object(Bucket=bucket, Key="key", Body=b"other", ContentMD5="nonsense")
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == BODY
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
+def test_the_checksum_of_the_whole_is_made_of_those_of_the_parts(s3, bucket, algorithm):
+    bodies = [BODY * 40, BODY * 30 + b"x", b"tail"]
+    name = f"Checksum{algorithm}"
+    upload = s3.create_multipart_upload(
+        Bucket=bucket, Key="key", ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT"
+    )["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        answer = s3.upload_part(
+            Bucket=bucket, Key="key", UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm=algorithm
+        )
+        assert answer[name] == of(algorithm, body)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], name: answer[name]})
+    whole = of(algorithm, b"".join(bodies))
+    arguments = {"Bucket": bucket, "Key": "key", "UploadId": upload, "MultipartUpload": {"Parts": parts}}
+    with error("BadDigest", 400):
+        s3.complete_multipart_upload(**arguments, ChecksumType="FULL_OBJECT", **{name: of(algorithm, b"other")})
+    done = s3.complete_multipart_upload(**arguments, ChecksumType="FULL_OBJECT", **{name: whole})
+    assert (done[name], done["ChecksumType"]) == (whole, "FULL_OBJECT")
+    assert s3.head_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED")[name] == whole
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+def test_a_composite_checksum_is_of_the_checksums(s3, bucket, algorithm):
+    bodies = [BODY * 40, b"tail"]
+    name = f"Checksum{algorithm}"
+    upload = s3.create_multipart_upload(
+        Bucket=bucket, Key="key", ChecksumAlgorithm=algorithm, ChecksumType="COMPOSITE"
+    )["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        answer = s3.upload_part(
+            Bucket=bucket, Key="key", UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm=algorithm
+        )
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], name: answer[name]})
+    done = s3.complete_multipart_upload(
+        Bucket=bucket, Key="key", UploadId=upload, MultipartUpload={"Parts": parts}
+    )
+    raw = b"".join(base64.b64decode(part[name]) for part in parts)
+    assert done[name] == f"{of(algorithm, raw)}-2"
+    assert s3.head_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED")["ChecksumType"] == "COMPOSITE"
+
+
+def test_a_type_that_an_algorithm_does_not_have_is_refused(s3, bucket):
+    for algorithm, kind in [("CRC64NVME", "COMPOSITE"), ("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT")]:
+        with error("InvalidRequest", 400):
+            s3.create_multipart_upload(Bucket=bucket, Key="key", ChecksumAlgorithm=algorithm, ChecksumType=kind)
