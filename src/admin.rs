@@ -1,7 +1,8 @@
 //! The commands that talk to a running cluster through its admin API, signed with the root credentials.
 
 use anyhow::{Context, Result, bail};
-use cairn_gateway::auth::sign::{Credentials, Payload, sign_headers};
+use cairn_gateway::auth::Rules;
+use cairn_gateway::auth::sign::{Credentials, Unsigned, payload_hash, sign_headers, uri_encode};
 use cairn_storage::types::now_ms;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde_json::{Value, json};
@@ -42,8 +43,7 @@ pub async fn user(command: User) -> Result<()> {
             }
         }
         User::Remove { name, endpoint } => {
-            let encoded: String = form_encode(&name);
-            call(&endpoint, Method::DELETE, &format!("{USERS}/{encoded}"), Vec::new()).await?;
+            call(&endpoint, Method::DELETE, &format!("{USERS}/{}", uri_encode(&name)), Vec::new()).await?;
             if endpoint.json {
                 println!("{}", json!({ "removed": name }));
             } else {
@@ -58,26 +58,23 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
-/// Percent-encodes a name as one segment of a path.
-fn form_encode(name: &str) -> String {
-    name.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 /// Sends one signed request and reads its JSON answer.
 async fn call(endpoint: &Endpoint, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
-    let credentials = credentials()?;
+    let (access_key, secret_key) = credentials()?;
     let uri: Uri = endpoint.endpoint.parse().with_context(|| format!("{} is not a URL", endpoint.endpoint))?;
     let host = uri.authority().with_context(|| format!("{} names no host", endpoint.endpoint))?;
 
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, HeaderValue::from_str(host.as_str())?);
-    let payload = Payload::of(&body);
-    headers.extend(sign_headers(&method, path, "", &headers, &payload, &credentials, &endpoint.region, now_ms()));
+    let request = Unsigned { method: &method, raw_path: path, raw_query: "", headers: &headers };
+    let signed = sign_headers(
+        &request,
+        &payload_hash(&body),
+        Credentials { access_key: &access_key, secret_key: &secret_key },
+        &Rules::s3(&endpoint.region),
+        now_ms(),
+    )?;
+    headers.extend(signed);
 
     let url = format!("{}{path}", endpoint.endpoint.trim_end_matches('/'));
     let answer = reqwest::Client::new()
@@ -104,10 +101,8 @@ fn refusal(bytes: &[u8]) -> Option<String> {
     Some(format!("{} ({})", value["message"].as_str()?, value["code"].as_str()?))
 }
 
-fn credentials() -> Result<Credentials> {
+/// The root user's access key and secret key.
+fn credentials() -> Result<(String, String)> {
     let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: it is the root user's"));
-    Ok(Credentials {
-        access_key: variable("CAIRN_ROOT_ACCESS_KEY")?,
-        secret_key: variable("CAIRN_ROOT_SECRET_KEY")?,
-    })
+    Ok((variable("CAIRN_ROOT_ACCESS_KEY")?, variable("CAIRN_ROOT_SECRET_KEY")?))
 }

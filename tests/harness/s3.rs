@@ -1,14 +1,15 @@
 //! A small S3 client: enough to write, read and list, with every unexpected answer a failure of the test.
 
-use cairn_gateway::auth::sign::{Credentials, Payload, sign_headers};
+use cairn_gateway::auth::Rules;
+use cairn_gateway::auth::sign::{Credentials, UNSIGNED_PAYLOAD, Unsigned, payload_hash, sign_headers};
 use cairn_storage::types::now_ms;
 use http::{HeaderMap, Method, StatusCode};
-use sha2::{Digest, Sha256};
 
 #[derive(Clone)]
 pub struct S3 {
     url: String,
-    credentials: Credentials,
+    access_key: String,
+    secret_key: String,
     http: reqwest::Client,
 }
 
@@ -16,19 +17,22 @@ impl S3 {
     pub fn new(url: String, access_key: &str, secret_key: &str) -> Self {
         Self {
             url,
-            credentials: Credentials { access_key: access_key.to_owned(), secret_key: secret_key.to_owned() },
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
             http: reqwest::Client::new(),
         }
     }
 
     /// The signed headers of a request.
-    fn headers(&self, method: &str, path: &str, query: &str, payload: &Payload) -> HeaderMap {
+    fn headers(&self, method: &str, path: &str, query: &str, payload_hash: &str) -> HeaderMap {
         let host = self.url.trim_start_matches("http://");
         let mut headers = HeaderMap::new();
         headers.insert("host", host.parse().expect("a host"));
         let method: Method = method.parse().expect("a method");
-        let signed = sign_headers(&method, path, query, &headers, payload, &self.credentials, "us-east-1", now_ms());
-        headers.extend(signed);
+        let request = Unsigned { method: &method, raw_path: path, raw_query: query, headers: &headers };
+        let credentials = Credentials { access_key: &self.access_key, secret_key: &self.secret_key };
+        let signed = sign_headers(&request, payload_hash, credentials, &Rules::s3("us-east-1"), now_ms());
+        headers.extend(signed.expect("the keys fit into a header"));
         headers
     }
 
@@ -40,7 +44,7 @@ impl S3 {
         query: &str,
         body: Vec<u8>,
     ) -> reqwest::Result<reqwest::Response> {
-        let headers = self.headers(method, path, query, &Payload::Sha256(Sha256::digest(&body).into()));
+        let headers = self.headers(method, path, query, &payload_hash(&body));
         let separator = if query.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{separator}{query}", self.url);
         self.http.request(method.parse().expect("a method"), url).headers(headers).body(body).send().await
@@ -49,7 +53,7 @@ impl S3 {
     /// The head of an HTTP/1.1 request whose body is not signed, for a test that writes to the socket itself.
     pub fn unsigned_payload_head(&self, method: &str, path: &str, length: u64) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: {length}\r\n");
-        for (name, value) in &self.headers(method, path, "", &Payload::Unsigned) {
+        for (name, value) in &self.headers(method, path, "", UNSIGNED_PAYLOAD) {
             head.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
         }
         head + "\r\n"
