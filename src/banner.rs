@@ -4,15 +4,19 @@ use std::net::SocketAddr;
 
 /// Prints the endpoint, the access key and ready-to-paste lines for aws, rclone and curl. The secret is printed only
 /// where it was made just now.
-pub fn print(listen: SocketAddr, region: &str, access_key: &str, new_secret: Option<&str>, kept_in: &str) {
+pub fn print(listen: SocketAddr, region: &str, access_key: &str, new_secret: Option<&str>) {
     let endpoint = format!("http://{listen}");
     let secret = new_secret.unwrap_or("<SECRET KEY>");
     println!("Cairn is ready.\n");
     println!("  Endpoint    {endpoint}");
     println!("  Access key  {access_key}");
     match new_secret {
-        Some(secret) => println!("  Secret key  {secret}    (shown this once; kept in {kept_in})"),
-        None => println!("  The secret key is in {kept_in}."),
+        Some(secret) => {
+            println!("  Secret key  {secret}    (shown this once; kept in root-credentials of the first directory)")
+        }
+        None => {
+            println!("  The secret is what was set, or the one in the file root-credentials of the first directory.")
+        }
     }
     println!(
         "

@@ -113,12 +113,8 @@ async fn verify(s3: &S3, journal: &mut Journal, round: u64) {
 }
 
 async fn verify_list(s3: &S3, journals: &[Journal], round: u64) {
-    let expected: Vec<&String> = journals
-        .iter()
-        .flatten()
-        .filter(|(_, known)| known.acknowledged.is_some())
-        .map(|(key, _)| key)
-        .collect();
+    let expected: Vec<&String> =
+        journals.iter().flatten().filter(|(_, known)| known.acknowledged.is_some()).map(|(key, _)| key).collect();
     let listed = s3.list("crash").await;
     assert_eq!(listed.iter().collect::<Vec<_>>(), expected, "round {round}: the list");
 }

@@ -15,7 +15,9 @@ fn segments(disk: &Path) -> Vec<PathBuf> {
     walkdir::WalkDir::new(disk.join("chunks"))
         .into_iter()
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_file() && entry.path().parent().is_some_and(|dir| dir.ends_with("segments")))
+        .filter(|entry| {
+            entry.file_type().is_file() && entry.path().parent().is_some_and(|dir| dir.ends_with("segments"))
+        })
         .map(walkdir::DirEntry::into_path)
         .collect()
 }
@@ -154,8 +156,7 @@ async fn a_full_disk_refuses_new_data_and_gives_space_back() {
         eprintln!("skipped: a tmpfs cannot be mounted here");
         return;
     };
-    let server =
-        Server::start_on(directory, vec![disk.0.clone()], &["--gc-grace", "2s", "--reserve", "64MiB"]).await;
+    let server = Server::start_on(directory, vec![disk.0.clone()], &["--gc-grace", "2s", "--reserve", "64MiB"]).await;
     let s3 = server.s3();
     s3.create_bucket("full").await;
 

@@ -34,7 +34,8 @@ async fn a_directory_of_somebody_else_is_refused_and_left_as_it_is() {
         .output()
         .expect("it runs");
     assert!(!refused.status.success());
-    let left: Vec<_> = fs::read_dir(directory.path()).expect("a list").map(|entry| entry.expect("an entry").file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(directory.path()).expect("a list").map(|entry| entry.expect("an entry").file_name()).collect();
     assert_eq!(left, ["precious"]);
 }
 

@@ -15,12 +15,7 @@ pub struct S3 {
 
 impl S3 {
     pub fn new(url: String, access_key: &str, secret_key: &str) -> Self {
-        Self {
-            url,
-            access_key: access_key.to_owned(),
-            secret_key: secret_key.to_owned(),
-            http: reqwest::Client::new(),
-        }
+        Self { url, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), http: reqwest::Client::new() }
     }
 
     /// The signed headers of a request.

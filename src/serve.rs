@@ -1,0 +1,191 @@
+//! The roles of a process: server, storage node, gateway. Wiring only.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use cairn_gateway::data::{DataPath, DataSettings};
+use cairn_gateway::gateway::Gateway;
+use cairn_gateway::server::{Hooks, Limits};
+use cairn_storage::client::Client;
+use cairn_storage::cluster::{RootCredentials, Secret};
+use cairn_storage::node::{Node, NodeOptions};
+use futures::FutureExt;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::banner;
+use crate::options::Settings;
+
+/// How often the metrics' histograms are brought up to date, so that they do not grow between two scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// The upper bounds of the histograms of durations, in seconds.
+const DURATION_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Everything in one process, until it is told to end.
+///
+/// # Errors
+/// A port is taken, a directory is not to be used, or the settings contradict each other.
+pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
+    let metrics = record_metrics()?;
+    let listener = listen(&settings).await?;
+    let count = directories.len();
+    let node = Node::start(node_options(directories, &settings)?).await?;
+    match count {
+        1 => tracing::warn!("one directory: one copy of everything; three are needed to survive the loss of a disk"),
+        2 => tracing::warn!("two directories: the loss of one stops everything until `cairn recover`; use three"),
+        _ => {}
+    }
+    let gateway = make_gateway(node.client(), &settings)?;
+    let hooks = Hooks {
+        ready: {
+            let node = node.clone();
+            Arc::new(move || {
+                let node = node.clone();
+                async move { node.ready() }.boxed()
+            })
+        },
+        metrics: Some(metrics),
+        limits: Limits::default(),
+    };
+    let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
+    node.wait_until_ready().await;
+    let (root, made) = node.root_credentials();
+    banner::print(settings.listen, &settings.region, &root.access_key, made.then_some(root.secret_key.as_str()));
+    serving.await.context("the S3 side ended")?;
+    node.shutdown().await;
+    Ok(())
+}
+
+/// A storage node: the internal HTTP and nothing else, until it is told to end.
+///
+/// # Errors
+/// As [`server`].
+pub async fn storage(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
+    ensure!(settings.join.is_empty(), "joining a cluster is not possible yet; start without --join");
+    let _metrics = record_metrics()?;
+    let node = Node::start(node_options(directories, &settings)?).await?;
+    node.wait_until_ready().await;
+    println!("Cairn's storage node is ready. Its internal HTTP is at {}.", settings.rpc);
+    told_to_end()?.await;
+    node.shutdown().await;
+    Ok(())
+}
+
+/// A gateway in front of a cluster, until it is told to end.
+///
+/// # Errors
+/// No address to join or no cluster secret was given, the port is taken, or no node answers.
+pub async fn gateway(settings: Settings) -> Result<()> {
+    ensure!(!settings.join.is_empty(), "a gateway needs --join with the internal address of a node");
+    let Some(secret) = cluster_secret()? else {
+        bail!("a gateway needs the cluster's secret in CAIRN_CLUSTER_SECRET; a server keeps it in DIR/cluster-secret");
+    };
+    let metrics = record_metrics()?;
+    let listener = listen(&settings).await?;
+    let cluster = cairn_storage::client::remote::connect(settings.join.clone(), secret).await?;
+    let gateway = make_gateway(cluster.client(), &settings)?;
+    let hooks = Hooks {
+        ready: {
+            let cluster = cluster.clone();
+            Arc::new(move || {
+                let cluster = cluster.clone();
+                async move { cluster.ready().await }.boxed()
+            })
+        },
+        metrics: Some(metrics),
+        limits: Limits::default(),
+    };
+    println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
+    cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?).await;
+    Ok(())
+}
+
+fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
+    let data = DataSettings {
+        chunk_size: settings.chunk_size,
+        pool_bytes: settings.body_pool,
+        background_bytes: (settings.body_pool / 6).max(16 << 20),
+        ..DataSettings::default()
+    };
+    data.validate().map_err(anyhow::Error::msg)?;
+    let s3 = cairn_gateway::gateway::Settings { region: settings.region.clone(), domains: settings.domains.clone() };
+    Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
+}
+
+fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOptions> {
+    let mut options = NodeOptions {
+        directories,
+        rpc: settings.rpc.to_string(),
+        rack: settings.rack.clone(),
+        secret: cluster_secret()?,
+        root: root_credentials()?,
+        reserve_bytes: settings.reserve,
+        cache_bytes: settings.cache,
+        ..NodeOptions::default()
+    };
+    options.repair.grace = settings.gc_grace;
+    Ok(options)
+}
+
+/// `CAIRN_CLUSTER_SECRET`, if it is set.
+fn cluster_secret() -> Result<Option<Secret>> {
+    variable("CAIRN_CLUSTER_SECRET").map(|text| Secret::new(&text).context("CAIRN_CLUSTER_SECRET")).transpose()
+}
+
+/// `CAIRN_ROOT_ACCESS_KEY` and `CAIRN_ROOT_SECRET_KEY`, if both are set; one alone is a mistake.
+fn root_credentials() -> Result<Option<RootCredentials>> {
+    match (variable("CAIRN_ROOT_ACCESS_KEY"), variable("CAIRN_ROOT_SECRET_KEY")) {
+        (Some(access_key), Some(secret_key)) => {
+            ensure!((3..=128).contains(&access_key.len()), "CAIRN_ROOT_ACCESS_KEY must have 3 to 128 characters");
+            ensure!((8..=128).contains(&secret_key.len()), "CAIRN_ROOT_SECRET_KEY must have 8 to 128 characters");
+            ensure!(
+                access_key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+                "CAIRN_ROOT_ACCESS_KEY may have letters, digits, '-', '_' and '.' only"
+            );
+            Ok(Some(RootCredentials::new(&access_key, &secret_key)))
+        }
+        (None, None) => Ok(None),
+        _ => bail!("set both CAIRN_ROOT_ACCESS_KEY and CAIRN_ROOT_SECRET_KEY, or neither"),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener> {
+    TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))
+}
+
+fn record_metrics() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATION_BUCKETS)?
+        .install_recorder()?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Resolves on SIGTERM and SIGINT.
+fn told_to_end() -> Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to end; finishing what is in flight");
+    })
+}
