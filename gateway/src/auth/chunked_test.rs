@@ -1,3 +1,5 @@
+//! Bodies as clients write them, cut anywhere, damaged anywhere.
+
 use proptest::prelude::*;
 
 use super::*;

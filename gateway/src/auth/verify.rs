@@ -393,20 +393,24 @@ fn check_signature(signature: &str, place: Place) -> Result<String, AuthError> {
 
 fn parse_body(body_hash: &str, headers: &HeaderMap) -> Result<Body, AuthError> {
     let body = match body_hash {
-        UNSIGNED_PAYLOAD => Body::Unsigned,
-        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Body::Chunked { signed: true, trailers: None },
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => {
-            Body::Chunked { signed: true, trailers: Some(declared_trailers(headers)?) }
+            return Ok(Body::Chunked { signed: true, trailers: Some(declared_trailers(headers)?) });
         }
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => {
-            Body::Chunked { signed: false, trailers: Some(declared_trailers(headers)?) }
+            return Ok(Body::Chunked { signed: false, trailers: Some(declared_trailers(headers)?) });
         }
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Body::Chunked { signed: true, trailers: None },
+        UNSIGNED_PAYLOAD => Body::Unsigned,
         other => {
             let mut hash = [0; 32];
             hex::decode_to_slice(other, &mut hash).map_err(|_| AuthError::BadContentSha256(other.to_owned()))?;
             Body::Sha256(hash)
         }
     };
+    if headers.contains_key("x-amz-trailer") {
+        // A checksum that is promised and never comes must not go unnoticed.
+        return Err(AuthError::MalformedTrailer("x-amz-trailer is there, but x-amz-content-sha256 speaks of none"));
+    }
     Ok(body)
 }
 

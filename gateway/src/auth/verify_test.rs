@@ -137,19 +137,33 @@ fn the_hash_of_the_body_must_be_there_and_make_sense() {
         let error = get.clone().with("x-amz-content-sha256", bad).is_refused(Code::InvalidArgument, "must be");
         assert_eq!(detail(&error, "ArgumentValue"), bad);
     }
-    let put = |hash: &str| {
-        let headers = [("host", "h"), ("x-amz-trailer", "x-amz-checksum-crc32, X-Amz-Checksum-Sha1")];
-        Sent::new(Method::PUT, "/b/k", &headers).sign(hash).verify().unwrap()
-    };
+    let put = |hash: &str| Sent::new(Method::PUT, "/b/k", &[("host", "h")]).sign(hash).verify().unwrap();
     assert!(matches!(put("UNSIGNED-PAYLOAD"), Payload::Unsigned));
     assert!(matches!(put(EMPTY), Payload::Sha256(_)));
-    let chunked = |hash: &str| match put(hash) {
-        Payload::Chunked(chunked) => (chunked.is_signed(), chunked.trailers().len()),
-        other => panic!("{other:?}"),
+}
+
+#[test]
+fn trailers_are_declared_where_the_body_has_them_and_nowhere_else() {
+    let put = |hash: &str, trailers: &str| {
+        let put = Sent::new(Method::PUT, "/b/k", &[("host", "h"), ("x-amz-trailer", trailers)]);
+        match put.sign(hash).verify()? {
+            Payload::Chunked(chunked) => Ok((chunked.is_signed(), chunked.trailers().len())),
+            other => panic!("{other:?}"),
+        }
     };
-    assert_eq!(chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), (true, 0));
-    assert_eq!(chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"), (true, 2));
-    assert_eq!(chunked("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), (false, 2));
+    let two = "x-amz-checksum-crc32, X-Amz-Checksum-Sha1";
+    assert_eq!(put("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", two), Ok((true, 2)));
+    assert_eq!(put("STREAMING-UNSIGNED-PAYLOAD-TRAILER", two), Ok((false, 2)));
+    assert_eq!(put("STREAMING-UNSIGNED-PAYLOAD-TRAILER", ""), Ok((false, 0)));
+    for bad in ["a b", &"a,".repeat(17)] {
+        let error = put("STREAMING-UNSIGNED-PAYLOAD-TRAILER", bad);
+        assert_eq!(error, Err(AuthError::BadHeader("x-amz-trailer".to_owned())));
+    }
+    for hash in ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "UNSIGNED-PAYLOAD", EMPTY] {
+        assert!(matches!(put(hash, two), Err(AuthError::MalformedTrailer(_))), "{hash}");
+    }
+    let plain = Sent::new(Method::PUT, "/b/k", &[("host", "h")]).sign("STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
+    assert!(matches!(plain.verify(), Ok(Payload::Chunked(chunked)) if chunked.trailers().is_empty()));
 }
 
 #[test]
