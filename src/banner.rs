@@ -29,7 +29,7 @@ Paste into a shell:
   export RCLONE_CONFIG_CAIRN_TYPE=s3 RCLONE_CONFIG_CAIRN_PROVIDER=Other RCLONE_CONFIG_CAIRN_ENV_AUTH=true RCLONE_CONFIG_CAIRN_ENDPOINT={endpoint} RCLONE_CONFIG_CAIRN_REGION={region}
   rclone ls cairn:my-bucket
 
-  curl --aws-sigv4 aws:amz:{region}:s3 --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\" -T README.md {endpoint}/my-bucket/copy.md
+  curl --aws-sigv4 aws:amz:{region}:s3 --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -T README.md {endpoint}/my-bucket/copy.md
 "
     );
 }

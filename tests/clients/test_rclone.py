@@ -26,6 +26,7 @@ def environment(service, tmp_path):
 
 @pytest.fixture
 def rclone(environment):
+    environment.pop("AWS_CA_BUNDLE", None)
     return lambda *arguments, **options: run("rclone", *arguments, env=environment, **options)
 
 
