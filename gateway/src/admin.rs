@@ -11,7 +11,7 @@ use axum::body::Body;
 use cairn_storage::meta::record::UserRecord;
 use cairn_storage::meta::{Answer, Outcome, Query, Rejection, RootCommand};
 use cairn_storage::types::{UserId, now_ms};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use rand::Rng;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -48,7 +48,7 @@ impl Request {
         }
         let reserve = announced.and_then(|len| usize::try_from(len).ok()).unwrap_or(limit).min(limit);
         let share = gateway.reserve_document(reserve)?;
-        let body = std::mem::take(&mut self.body);
+        let body = self.body.take();
         let read = read(body, &self.payload, limit);
         let (bytes, trailers) = tokio::time::timeout(TIME_LIMIT, read).await.map_err(|_| Code::RequestTimeout)??;
         if let Payload::Sha256(signed) = &self.payload

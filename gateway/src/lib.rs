@@ -15,4 +15,6 @@ pub mod ops;
 pub mod request;
 pub mod router;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod xml;

@@ -35,11 +35,9 @@ impl Intake {
             _ => headers.get(DECODED_LENGTH),
         };
         let length = length.ok_or(Code::MissingContentLength)?;
-        let length = length
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| S3Error::with(Code::InvalidRequest, "The length of the body is not a number."))?;
+        let length = length.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+            S3Error::with(Code::InvalidRequest, "The length of the body is not a number.")
+        })?;
         Ok(Self {
             body,
             payload,

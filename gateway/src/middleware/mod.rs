@@ -27,7 +27,7 @@ use self::render::Form;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Target};
-use crate::request::{Reply, Request};
+use crate::request::{Reply, Request, Unread};
 use crate::router;
 use crate::server::Hooks;
 
@@ -98,7 +98,7 @@ impl Service {
             status: response.status(),
             received: home.received(),
             started,
-            in_flight,
+            _in_flight: in_flight,
         };
         Answer { response: response.map(|body| Outbound::new(body, account)), left }
     }
@@ -140,7 +140,7 @@ impl Service {
             query: target.query,
             headers: signed.headers,
             payload: signed.payload,
-            body,
+            body: Unread::new(body),
         };
         if operation != Operation::CreateBucket {
             check_expected_owner(gateway, &request).await?;

@@ -25,7 +25,7 @@ pub(super) struct Account {
     /// In bytes.
     pub(super) received: u64,
     pub(super) started: Instant,
-    pub(super) in_flight: InFlight,
+    pub(super) _in_flight: InFlight,
 }
 
 /// One request that is being worked on.

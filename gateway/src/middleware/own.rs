@@ -12,7 +12,7 @@ use crate::admin;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::Target;
-use crate::request::{Reply, Request};
+use crate::request::{Reply, Request, Unread};
 use crate::server::Hooks;
 
 /// In the place of a bucket.
@@ -57,7 +57,7 @@ pub(super) async fn answer(
         query: target.query,
         headers: signed.headers,
         payload: signed.payload,
-        body,
+        body: Unread::new(body),
     };
     Box::pin(admin::handle(gateway, request)).await
 }
