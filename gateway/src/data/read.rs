@@ -42,6 +42,9 @@ const SLOW: Duration = Duration::from_secs(10);
 const BUSY_ATTEMPTS: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// A disk, how often it was asked for this range, and its last answer.
+type Asked = (DiskId, u32, Result<Vec<Bytes>, DiskError>);
+
 /// Reads chunks from disks.
 pub(super) struct Reader {
     client: Client,
@@ -63,8 +66,7 @@ impl Reader {
     /// the others are slow.
     async fn fetch(&self, id: ChunkId, range: Range<u32>) -> Result<Vec<Bytes>, ReadError> {
         let (homes, mut candidates) = self.candidates(&id);
-        let mut calls: FuturesUnordered<BoxFuture<'_, (DiskId, u32, Result<Vec<Bytes>, DiskError>)>> =
-            FuturesUnordered::new();
+        let mut calls: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
         let mut asked = Vec::new();
         let mut is_bad = false;
         let mut may_come_back = false;
@@ -136,13 +138,7 @@ impl Reader {
         (homes, order.into_iter().map(|disk| (disk, 1)).collect())
     }
 
-    async fn ask(
-        &self,
-        disk: DiskId,
-        attempt: u32,
-        id: ChunkId,
-        range: Range<u32>,
-    ) -> (DiskId, u32, Result<Vec<Bytes>, DiskError>) {
+    async fn ask(&self, disk: DiskId, attempt: u32, id: ChunkId, range: Range<u32>) -> Asked {
         if attempt > 1 {
             sleep(BUSY_PAUSE * (attempt - 1)).await;
         }

@@ -211,7 +211,7 @@ impl Cutter {
             return Err(Code::SlowDown.into());
         }
         metrics::counter!("cairn_stalled_chunks_total").increment(1);
-        self.appetite = SLOW_CHUNK;
+        self.appetite = SLOW_CHUNK.min(self.shared.settings.chunk_size);
         self.end_chunk().await
     }
 
