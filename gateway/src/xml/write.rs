@@ -82,6 +82,12 @@ impl Document {
         self
     }
 
+    /// A text of the current element itself.
+    pub fn content(&mut self, value: &str) -> &mut Self {
+        escape(&mut self.out, value);
+        self
+    }
+
     /// `<name>value</name>`, where there is a value; otherwise nothing.
     pub fn text_opt(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
