@@ -144,9 +144,14 @@ fn insert_asked_checksum(
 
 /// `x-amz-checksum-*` and `x-amz-checksum-type`.
 pub fn insert_checksum(checksum: &Checksum, parts: Option<u16>, headers: &mut HeaderMap) {
+    insert_checksum_value(checksum, parts, headers);
+    headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_name(checksum.kind)));
+}
+
+/// `x-amz-checksum-*` alone.
+pub fn insert_checksum_value(checksum: &Checksum, parts: Option<u16>, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::try_from(checksum::encode(checksum, parts)) {
         headers.insert(checksum::header(checksum.algorithm), value);
-        headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_name(checksum.kind)));
     }
 }
 
