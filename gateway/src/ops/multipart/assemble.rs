@@ -38,12 +38,14 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// Takes the checksum out of the headers: it is the object's, and must not be held for that of the document.
+    ///
     /// # Errors
     /// `InvalidRequest` for several checksums, and for a size that is none.
-    pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
+    pub fn take_from(headers: &mut HeaderMap) -> Result<Self, S3Error> {
         let mut expected = Self { kind: kind(headers)?, ..Self::default() };
         for algorithm in checksum::ALGORITHMS {
-            let Some(value) = headers.get(checksum::header(algorithm)) else { continue };
+            let Some(value) = headers.remove(checksum::header(algorithm)) else { continue };
             let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
             if expected.checksum.replace((algorithm, text)).is_some() {
                 return Err(S3Error::with(

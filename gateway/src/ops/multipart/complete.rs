@@ -27,7 +27,7 @@ const MAX_TRIES: usize = 2;
 /// Repeated within a day with the same parts it answers the same again.
 pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     let condition = conditions::write_condition(&request.headers)?;
-    let expected = Expected::from_headers(&request.headers)?;
+    let expected = Expected::take_from(&mut request.headers)?;
     let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
     let asked = {
         let document = request.read_document(gateway, MAX_DOCUMENT_LEN).await?;

@@ -4,10 +4,11 @@ use cairn_storage::meta::query::UploadState;
 use cairn_storage::meta::record::{ETag, PartRecord, UploadRecord};
 use cairn_storage::meta::{Answer, Query};
 
-use super::{limit, no_such_upload, upload_id};
+use super::{no_such_upload, upload_id};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
+use crate::ops::bucket::list::{max_entries, non_empty};
 use crate::ops::object::answer::{kind_name, write_checksum};
 use crate::ops::object::group;
 use crate::ops::write_user;
@@ -24,7 +25,7 @@ struct Page {
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let max = limit(&request.query, "max-parts")?;
+    let max = max_entries(&request.query, "max-parts")?;
     let after = marker(&request.query)?;
     let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
     // One at least, as no group need answer for none.
@@ -42,7 +43,7 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
 
 /// `part-number-marker`; past the greatest number there are no parts.
 fn marker(query: &Params) -> Result<u16, S3Error> {
-    let Some(text) = query.get("part-number-marker").filter(|text| !text.is_empty()) else { return Ok(0) };
+    let Some(text) = non_empty(query, "part-number-marker") else { return Ok(0) };
     match text.parse::<u32>() {
         Ok(number) => Ok(u16::try_from(number).unwrap_or(u16::MAX)),
         Err(_) => Err(S3Error::with(

@@ -18,7 +18,7 @@ use crate::request::{Reply, Request};
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let number = part_number(&request.query)?;
     let Request { caller, bucket, key, query, headers, payload, body, .. } = request;
-    let mut intake = Intake::from_headers(&headers, payload, body)?;
+    let mut intake = Intake::from_headers(&headers, payload, body.into_body())?;
     check_put_length(intake.length)?;
     let id = upload_id(gateway, &caller, &bucket, &query).await?;
     let (opened, upload) = open_upload(gateway, &caller, &bucket, &key, id).await?;

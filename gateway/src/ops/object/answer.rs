@@ -186,3 +186,7 @@ fn checksum_element(algorithm: ChecksumAlgorithm) -> &'static str {
         ChecksumAlgorithm::Sha256 => "ChecksumSHA256",
     }
 }
+
+#[cfg(test)]
+#[path = "answer_test.rs"]
+mod tests;

@@ -184,8 +184,9 @@ fn seconds(at: UnixMillis) -> i64 {
     i64::try_from(at / 1000).unwrap_or(i64::MAX)
 }
 
+/// A condition that is no text must fail like one that does not match, and is never dropped.
 fn value(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 fn is_any(text: &str) -> bool {

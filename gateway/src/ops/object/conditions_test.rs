@@ -81,6 +81,14 @@ fn each_read_condition_alone() {
 }
 
 #[test]
+fn a_condition_that_is_no_text_is_not_dropped() {
+    let mut headers = HeaderMap::new();
+    headers.insert(IF_MATCH, HeaderValue::from_bytes(b"\xff").unwrap());
+    assert_eq!(judge_read(&headers, &record(), NOW_MS).unwrap_err().code, Code::PreconditionFailed);
+    assert_eq!(write_condition(&headers).unwrap(), WriteCondition::ETag(NOBODYS_ETAG));
+}
+
+#[test]
 fn dates_compare_by_the_second() {
     assert_eq!(read(&[("if-modified-since", BEFORE)]), 200);
     assert_eq!(read(&[("if-modified-since", AT)]), 304);

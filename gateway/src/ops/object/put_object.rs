@@ -8,7 +8,6 @@ use http::Response;
 use super::answer::{insert_checksum, insert_etag};
 use super::{attributes, check_put_length, conditions, group};
 use crate::data::Intake;
-use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::request::{Reply, Request};
 
@@ -17,12 +16,9 @@ use crate::request::{Reply, Request};
 /// All that the headers can be refused for is known before the first byte of the body is read.
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let Request { caller, bucket, key, headers, payload, body, .. } = request;
-    if headers.contains_key("x-amz-write-offset-bytes") {
-        return Err(S3Error::with(Code::NotImplemented, "Appending to objects is not implemented."));
-    }
     let attributes = attributes::from_headers(&headers)?;
     let condition = conditions::write_condition(&headers)?;
-    let intake = Intake::from_headers(&headers, payload, body)?;
+    let intake = Intake::from_headers(&headers, payload, body.into_body())?;
     check_put_length(intake.length)?;
     let opened = gateway.open_bucket(&caller, &bucket).await?;
 
