@@ -39,8 +39,12 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     };
     // Also where there is no target to be sent: a missing bucket is an error of the whole request.
     gateway.open_bucket(&request.caller, &request.bucket).await?;
-    let steps: Vec<Step> = stream::iter(&asked.objects)
-        .map(|object| step(gateway, &request.caller, &request.bucket, object))
+    // Not `map` on an iterator of references: the compiler would not see that the whole is `Send`.
+    let mut lookups = Vec::with_capacity(asked.objects.len());
+    for object in &asked.objects {
+        lookups.push(step(gateway, &request.caller, &request.bucket, object));
+    }
+    let steps: Vec<Step> = stream::iter(lookups)
         .buffered(LOOKUPS)
         .try_collect()
         .await?;

@@ -161,7 +161,7 @@ mod tests {
             match parse_range(&text) {
                 None => prop_assert!(form == 0 && last < first),
                 Some(wanted) => {
-                    let bytes = resolve(wanted, size).map(|(first, last)| (first..=last).collect()).unwrap_or_default();
+                    let bytes: Vec<u64> = resolve(wanted, size).map(|(first, last)| (first..=last).collect()).unwrap_or_default();
                     prop_assert_eq!(model(wanted, size), bytes);
                 }
             }
