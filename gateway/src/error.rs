@@ -2,6 +2,7 @@
 //!
 //! Source: Amazon S3 API Reference, "Error responses".
 
+use cairn_storage::client::ServiceError;
 use http::StatusCode;
 
 macro_rules! codes {
@@ -136,6 +137,20 @@ impl From<Code> for S3Error {
     }
 }
 
+impl From<ServiceError> for S3Error {
+    /// What is known of a call to a group that gave no answer. Whether a command took effect is unknown then.
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Unavailable => Code::ServiceUnavailable.into(),
+            ServiceError::Busy => Code::SlowDown.into(),
+            ServiceError::Refused(reason) => {
+                tracing::error!(reason, "a group refused a request");
+                Code::InternalError.into()
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for S3Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.code.as_str(), self.message())
@@ -143,3 +158,27 @@ impl std::fmt::Display for S3Error {
 }
 
 impl std::error::Error for S3Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_spelling_and_the_status_of_s3() {
+        assert_eq!((Code::NoSuchKey.as_str(), Code::NoSuchKey.status()), ("NoSuchKey", StatusCode::NOT_FOUND));
+        assert_eq!(Code::SlowDown.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(Code::NotModified.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(Code::InvalidRange.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        assert_eq!(Code::MissingContentLength.status(), StatusCode::LENGTH_REQUIRED);
+        assert_eq!(Code::NotImplemented.status(), StatusCode::NOT_IMPLEMENTED);
+    }
+
+    #[test]
+    fn what_a_group_refused_is_not_told_to_the_client() {
+        let error = S3Error::from(ServiceError::Refused("the secret inside".to_owned()));
+        assert_eq!(error.code, Code::InternalError);
+        assert!(!error.to_string().contains("secret"));
+        assert_eq!(S3Error::from(ServiceError::Unavailable).code, Code::ServiceUnavailable);
+        assert_eq!(S3Error::from(ServiceError::Busy).code, Code::SlowDown);
+    }
+}

@@ -1,14 +1,33 @@
 //! What every operation works with: the cluster, the data path, the settings, and the two caches (users, buckets).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_storage::client::Client;
-use cairn_storage::meta::record::{DirectoryEntry, UserRecord};
+use cairn_storage::meta::record::{DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
-use cairn_storage::types::BucketId;
+use cairn_storage::types::{BucketId, ROOT_GROUP, UserId};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::cache::Cache;
 use crate::data::DataPath;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
+
+/// How old what is known of a user may be: so long may a removed user go on.
+const USER_LIFETIME: Duration = Duration::from_secs(5);
+
+/// How long a key that nobody has is not asked for again.
+const UNKNOWN_USER_LIFETIME: Duration = Duration::from_secs(2);
+
+/// How long a directory entry is kept as a hint. What it says of a bucket id never changes; the group says whether
+/// the bucket is still there.
+const BUCKET_LIFETIME: Duration = Duration::from_secs(600);
+
+/// The most entries of each cache.
+const CACHE_CAPACITY: usize = 10_000;
+
+/// What XML documents that are being read may hold together, in units of 1 KiB (64 MiB).
+const DOCUMENT_UNITS: u32 = 64 << 10;
 
 /// What the operator set, as far as S3 is concerned.
 #[derive(Debug, Clone)]
@@ -19,6 +38,12 @@ pub struct Settings {
     pub domains: Vec<String>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { region: "us-east-1".to_owned(), domains: vec!["localhost".to_owned()] }
+    }
+}
+
 /// The shared state of the gateway. One for each process; cheap to clone.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
@@ -27,6 +52,12 @@ struct Inner {
     client: Client,
     data: DataPath,
     settings: Settings,
+    /// By access key.
+    users: Cache<Option<Caller>>,
+    /// By user id.
+    display_names: Cache<String>,
+    buckets: Cache<Arc<DirectoryEntry>>,
+    documents: Semaphore,
 }
 
 /// Who sent a request: a user whose signature holds.
@@ -34,7 +65,15 @@ pub type Caller = Arc<UserRecord>;
 
 impl Gateway {
     pub fn new(client: Client, data: DataPath, settings: Settings) -> Self {
-        Self(Arc::new(Inner { client, data, settings }))
+        Self(Arc::new(Inner {
+            client,
+            data,
+            settings,
+            users: Cache::new(CACHE_CAPACITY),
+            display_names: Cache::new(CACHE_CAPACITY),
+            buckets: Cache::new(CACHE_CAPACITY),
+            documents: Semaphore::new(DOCUMENT_UNITS as usize),
+        }))
     }
 
     pub fn client(&self) -> &Client {
@@ -48,40 +87,192 @@ impl Gateway {
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
+
+    /// Room for a document of at most `len` bytes in memory, for as long as the permit lives. `SlowDown` where there
+    /// is none.
+    pub fn reserve_document(&self, len: usize) -> Result<SemaphorePermit<'_>, S3Error> {
+        let units = u32::try_from(len >> 10).unwrap_or(u32::MAX).saturating_add(1);
+        self.0.documents.try_acquire_many(units).map_err(|_| Code::SlowDown.into())
+    }
 }
 
-/// The signatures of what follows are agreed on; F1 writes them.
+/// Users.
 impl Gateway {
     /// The user of an access key, from a cache that is at most a few seconds old.
-    pub async fn user_by_access_key(&self, _access_key: &str) -> Result<Option<Caller>, S3Error> {
-        Err(crate::error::Code::NotImplemented.into())
+    pub async fn user_by_access_key(&self, access_key: &str) -> Result<Option<Caller>, S3Error> {
+        if let Some(known) = self.0.users.get(access_key) {
+            return Ok(known);
+        }
+        let query = Query::UserByAccessKey { access_key: access_key.to_owned() };
+        let user = match self.root_query(query).await? {
+            Answer::User(user) => user.map(|user| Arc::new(*user)),
+            _ => return Err(unexpected("UserByAccessKey")),
+        };
+        let lifetime = if user.is_some() { USER_LIFETIME } else { UNKNOWN_USER_LIFETIME };
+        self.0.users.insert(access_key, user.clone(), lifetime);
+        Ok(user)
     }
 
+    /// The name that answers show with a user's id; empty for a user who is no more.
+    pub async fn display_name(&self, id: UserId) -> Result<String, S3Error> {
+        let text = id.to_string();
+        if let Some(known) = self.0.display_names.get(&text) {
+            return Ok(known);
+        }
+        let Answer::User(user) = self.root_query(Query::UserById { id }).await? else {
+            return Err(unexpected("UserById"));
+        };
+        let name = user.map(|user| user.display_name).unwrap_or_default();
+        self.0.display_names.insert(&text, name.clone(), USER_LIFETIME);
+        Ok(name)
+    }
+
+    /// Forgets what is known of users, after a change of our own.
+    pub fn forget_users(&self) {
+        self.0.users.clear();
+        self.0.display_names.clear();
+    }
+}
+
+/// Buckets. Only their owner and root may use them.
+impl Gateway {
     /// Checks that the caller may use the bucket and asks its group. A cached directory entry is only a hint: where
     /// the group does not know the bucket's id, the root group is asked, before it is `NoSuchBucket`.
     pub async fn query_bucket(
         &self,
-        _caller: &Caller,
-        _name: &str,
-        _query: impl Fn(BucketId) -> Query,
+        caller: &Caller,
+        name: &str,
+        query: impl Fn(BucketId) -> Query,
     ) -> Result<(DirectoryEntry, Answer), S3Error> {
-        Err(crate::error::Code::NotImplemented.into())
+        let mut found = self.find_bucket(caller, name).await?;
+        loop {
+            let answer = self.client().query(found.entry.group, query(found.entry.id)).await?;
+            if !is_unknown_bucket(&answer) {
+                return Ok((DirectoryEntry::clone(&found.entry), answer));
+            }
+            found = self.find_again(caller, name, found).await?;
+        }
     }
 
     /// The same for a command. `Rejection::UnknownBucket` never comes back from here, it is `NoSuchBucket`; the other
     /// rejections are the operation's to turn into errors.
     pub async fn command_bucket(
         &self,
-        _caller: &Caller,
-        _name: &str,
-        _command: impl Fn(BucketId) -> Command,
+        caller: &Caller,
+        name: &str,
+        command: impl Fn(BucketId) -> Command,
     ) -> Result<(DirectoryEntry, Result<Outcome, Rejection>), S3Error> {
-        Err(crate::error::Code::NotImplemented.into())
+        let mut found = self.find_bucket(caller, name).await?;
+        loop {
+            let result = self.client().command(found.entry.group, command(found.entry.id)).await?;
+            if !matches!(result, Err(Rejection::UnknownBucket)) {
+                return Ok((DirectoryEntry::clone(&found.entry), result));
+            }
+            found = self.find_again(caller, name, found).await?;
+        }
     }
 
     /// The bucket's directory entry, if it exists and the caller may use it; may come from the cache (the group has
     /// the last word). For what must be known before a body is read: the group.
-    pub async fn open_bucket(&self, _caller: &Caller, _name: &str) -> Result<DirectoryEntry, S3Error> {
-        Err(crate::error::Code::NotImplemented.into())
+    pub async fn open_bucket(&self, caller: &Caller, name: &str) -> Result<DirectoryEntry, S3Error> {
+        Ok(DirectoryEntry::clone(&self.find_bucket(caller, name).await?.entry))
+    }
+
+    /// The directory entry of a name, whoever it belongs to and whatever its state, from the root group.
+    pub async fn directory_entry(&self, name: &str) -> Result<Option<DirectoryEntry>, S3Error> {
+        match self.root_query(Query::Directory { name: name.to_owned() }).await? {
+            Answer::Directory(entry) => Ok(entry),
+            _ => Err(unexpected("Directory")),
+        }
+    }
+
+    /// Keeps an entry that has just become active.
+    pub fn remember_bucket(&self, entry: DirectoryEntry) {
+        let name = entry.name.clone();
+        self.0.buckets.insert(&name, Arc::new(entry), BUCKET_LIFETIME);
+    }
+
+    /// Forgets a bucket, after a change of our own.
+    pub fn forget_bucket(&self, name: &str) {
+        self.0.buckets.remove(name);
+    }
+
+    pub(crate) async fn root_query(&self, query: Query) -> Result<Answer, S3Error> {
+        Ok(self.client().query(ROOT_GROUP, query).await?)
+    }
+
+    pub(crate) async fn root_command(
+        &self,
+        command: cairn_storage::meta::RootCommand,
+    ) -> Result<Result<Outcome, Rejection>, S3Error> {
+        Ok(self.client().command(ROOT_GROUP, Command::Root(command)).await?)
+    }
+
+    /// The entry from the cache or from the root group. A cached entry that denies the caller may be out of date, so
+    /// that only the root group denies.
+    async fn find_bucket(&self, caller: &Caller, name: &str) -> Result<Found, S3Error> {
+        if let Some(entry) = self.0.buckets.get(name)
+            && may_use(caller, &entry)
+        {
+            return Ok(Found { entry, fresh: false });
+        }
+        self.ask_for_bucket(caller, name).await
+    }
+
+    /// After the group said that it does not know the bucket of `found`.
+    async fn find_again(&self, caller: &Caller, name: &str, found: Found) -> Result<Found, S3Error> {
+        self.forget_bucket(name);
+        if found.fresh {
+            // The root group had it a moment ago: it is being deleted.
+            return Err(no_such_bucket(name));
+        }
+        let again = self.ask_for_bucket(caller, name).await?;
+        if again.entry.id == found.entry.id { Err(no_such_bucket(name)) } else { Ok(again) }
+    }
+
+    async fn ask_for_bucket(&self, caller: &Caller, name: &str) -> Result<Found, S3Error> {
+        let entry = self.directory_entry(name).await?.filter(|entry| entry.state == DirectoryState::Active);
+        let Some(entry) = entry.map(Arc::new) else {
+            return Err(no_such_bucket(name));
+        };
+        self.0.buckets.insert(name, entry.clone(), BUCKET_LIFETIME);
+        if may_use(caller, &entry) { Ok(Found { entry, fresh: true }) } else { Err(Code::AccessDenied.into()) }
     }
 }
+
+struct Found {
+    entry: Arc<DirectoryEntry>,
+    /// It comes from the root group, just now.
+    fresh: bool,
+}
+
+fn may_use(caller: &Caller, entry: &DirectoryEntry) -> bool {
+    caller.root || caller.id == entry.owner
+}
+
+fn is_unknown_bucket(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Bucket(None)
+            | Answer::Object { bucket: None, .. }
+            | Answer::List { bucket: None, .. }
+            | Answer::Upload { bucket: None, .. }
+            | Answer::Parts { bucket: None, .. }
+            | Answer::Uploads { bucket: None, .. }
+    )
+}
+
+/// `NoSuchBucket`, with the name.
+pub fn no_such_bucket(name: &str) -> S3Error {
+    S3Error::new(Code::NoSuchBucket).detail("BucketName", name)
+}
+
+/// `InternalError`, logged, for an answer of a kind that the question does not have.
+pub fn unexpected(question: &'static str) -> S3Error {
+    tracing::error!(question, "a group answered something else than what was asked");
+    Code::InternalError.into()
+}
+
+#[cfg(test)]
+#[path = "gateway_test.rs"]
+mod tests;

@@ -1,1 +1,216 @@
-//! To be written.
+//! What a request is about: its target, taken from the raw URI, and the name of every operation of S3 that is built.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{Code, S3Error};
+use crate::request::Params;
+
+/// The longest key, in bytes of UTF-8.
+pub const MAX_KEY_LEN: usize = 1_024;
+
+/// The most query parameters that are looked at.
+const MAX_PARAMS: usize = 256;
+
+macro_rules! operations {
+    ($($name:ident)*) => {
+        /// Every operation that is built, under S3's name for it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Operation { $($name,)* }
+
+        impl Operation {
+            /// S3's name, as it stands in logs and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Operation::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+operations! {
+    ListBuckets
+    CreateBucket HeadBucket DeleteBucket GetBucketLocation GetBucketVersioning GetBucketAcl
+    ListObjects ListObjectsV2 ListObjectVersions ListMultipartUploads DeleteObjects
+    GetObject HeadObject PutObject CopyObject DeleteObject GetObjectAttributes GetObjectAcl
+    CreateMultipartUpload UploadPart UploadPartCopy CompleteMultipartUpload AbortMultipartUpload ListParts
+}
+
+/// The bucket, the key and the parameters of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Percent-decoded once, otherwise untouched. Empty where the request has no bucket.
+    pub bucket: String,
+    /// Percent-decoded once, otherwise untouched. Empty where the request has no key.
+    pub key: String,
+    pub query: Params,
+}
+
+impl Target {
+    /// Takes a raw URI apart. A host `bucket.DOMAIN` of one of the `domains` names the bucket; with any other host, an
+    /// IP address among them, the first segment of the path does. Nothing is normalised: `//`, `.` and `..` are
+    /// bytes of the key, `%2F` is a slash of it, `+` is a plus.
+    pub fn parse(host: &str, raw_path: &str, raw_query: Option<&str>, domains: &[String]) -> Result<Self, S3Error> {
+        let path = raw_path.strip_prefix('/').unwrap_or(raw_path);
+        let (bucket, key) = match bucket_of_host(host, domains) {
+            Some(bucket) => (bucket, decode(path)?),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                (decode(bucket)?, decode(key)?)
+            }
+        };
+        if bucket.is_empty() && !key.is_empty() {
+            return Err(Code::InvalidBucketName.into());
+        }
+        if key.len() > MAX_KEY_LEN {
+            return Err(S3Error::new(Code::KeyTooLongError)
+                .detail("Size", key.len().to_string())
+                .detail("MaxSizeAllowed", MAX_KEY_LEN.to_string()));
+        }
+        Ok(Self { bucket, key, query: parse_query(raw_query.unwrap_or(""))? })
+    }
+}
+
+/// The parameters of a raw query: percent-decoded, `+` is a space.
+pub fn parse_query(raw: &str) -> Result<Params, S3Error> {
+    let mut params = Vec::new();
+    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+        if params.len() == MAX_PARAMS {
+            return Err(S3Error::with(Code::InvalidURI, "The request has too many query parameters."));
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        params.push((decode(&with_spaces(name))?, decode(&with_spaces(value))?));
+    }
+    Ok(Params(params))
+}
+
+fn with_spaces(text: &str) -> Cow<'_, str> {
+    if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) }
+}
+
+/// Percent-decodes once. A `%` without two hexadecimal digits, and bytes that are not UTF-8, are `InvalidURI`.
+fn decode(raw: &str) -> Result<String, S3Error> {
+    if !raw.contains('%') {
+        return Ok(raw.to_owned());
+    }
+    let bytes = raw.as_bytes();
+    let whole = |at: usize| bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    if bytes.iter().enumerate().any(|(at, byte)| *byte == b'%' && !whole(at)) {
+        return Err(Code::InvalidURI.into());
+    }
+    let decoded: Vec<u8> = percent_decode_str(raw).collect();
+    String::from_utf8(decoded).map_err(|_| Code::InvalidURI.into())
+}
+
+/// The bucket of a virtual-host style request.
+fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {
+    let host = without_port(host);
+    if host.starts_with('[') || host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if domains.iter().any(|domain| domain.eq_ignore_ascii_case(&host)) {
+        return None;
+    }
+    // Of two domains that fit, the longer one is meant: its owner named it on purpose.
+    domains
+        .iter()
+        .filter(|domain| !domain.is_empty() && host.len() > domain.len() + 1)
+        .filter(|domain| {
+            let (bucket, tail) = host.split_at(host.len() - domain.len());
+            tail.eq_ignore_ascii_case(domain) && bucket.ends_with('.')
+        })
+        .max_by_key(|domain| domain.len())
+        .map(|domain| host[..host.len() - domain.len() - 1].to_owned())
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domains() -> Vec<String> {
+        ["localhost", "s3.example.org", "example.org"].map(str::to_owned).to_vec()
+    }
+
+    fn target(host: &str, path: &str) -> (String, String) {
+        let target = Target::parse(host, path, None, &domains()).unwrap();
+        (target.bucket, target.key)
+    }
+
+    fn pair(bucket: &str, key: &str) -> (String, String) {
+        (bucket.to_owned(), key.to_owned())
+    }
+
+    #[test]
+    fn path_style_takes_the_bucket_from_the_path() {
+        for host in
+            ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]:9000", "::1", "elsewhere.net", "", "LOCALHOST"]
+        {
+            assert_eq!(target(host, "/bucket/a/b"), pair("bucket", "a/b"), "{host}");
+            assert_eq!(target(host, "/bucket"), pair("bucket", ""), "{host}");
+            assert_eq!(target(host, "/bucket/"), pair("bucket", ""), "{host}");
+            assert_eq!(target(host, "/"), pair("", ""), "{host}");
+        }
+    }
+
+    #[test]
+    fn virtual_host_style_takes_the_bucket_from_the_host() {
+        assert_eq!(target("bucket.localhost:9000", "/a/b"), pair("bucket", "a/b"));
+        assert_eq!(target("BUCKET.localhost", "/"), pair("bucket", ""));
+        assert_eq!(target("bucket.localhost.", "/k"), pair("bucket", "k"));
+        assert_eq!(target("a.b.s3.example.org", "/k"), pair("a.b", "k"));
+        assert_eq!(target("s3.example.org", "/a/k"), pair("a", "k"));
+        assert_eq!(target("b.example.org", "//k"), pair("b", "/k"));
+        assert_eq!(target("notlocalhost", "/a/k"), pair("a", "k"));
+    }
+
+    #[test]
+    fn a_key_is_decoded_once_and_never_normalised() {
+        assert_eq!(target("localhost", "/b//x"), pair("b", "/x"));
+        assert_eq!(target("localhost", "/b/a//b/../c/./d/"), pair("b", "a//b/../c/./d/"));
+        assert_eq!(target("localhost", "/b/a%2Fb%252F"), pair("b", "a/b%2F"));
+        assert_eq!(target("localhost", "/b/a+b%20c"), pair("b", "a+b c"));
+        assert_eq!(target("localhost", "/b/%C3%A9%00"), pair("b", "é\0"));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_an_invalid_uri() {
+        for path in ["/b/%", "/b/%2", "/b/%zz", "/b/%ff", "/%/k"] {
+            let error = Target::parse("localhost", path, None, &domains()).unwrap_err();
+            assert_eq!(error.code, Code::InvalidURI, "{path}");
+        }
+        assert_eq!(parse_query("prefix=%f").unwrap_err().code, Code::InvalidURI);
+        assert_eq!(parse_query(&"a&".repeat(300)).unwrap_err().code, Code::InvalidURI);
+    }
+
+    #[test]
+    fn a_key_has_at_most_1024_bytes() {
+        let path = |len| format!("/b/{}", "k".repeat(len));
+        assert!(Target::parse("localhost", &path(1_024), None, &domains()).is_ok());
+        let error = Target::parse("localhost", &path(1_025), None, &domains()).unwrap_err();
+        assert_eq!(error.code, Code::KeyTooLongError);
+    }
+
+    #[test]
+    fn a_path_without_a_bucket_is_refused() {
+        let error = Target::parse("localhost", "//k", None, &domains()).unwrap_err();
+        assert_eq!(error.code, Code::InvalidBucketName);
+    }
+
+    #[test]
+    fn parameters_keep_their_order_and_a_plus_is_a_space() {
+        let params = parse_query("b=1&a=x+y%2B%3D&&c&d=&b=2").unwrap();
+        let expected = [("b", "1"), ("a", "x y+="), ("c", ""), ("d", ""), ("b", "2")];
+        assert_eq!(params.0, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(params.get("b"), Some("1"));
+        assert!(params.has("c") && !params.has("e"));
+    }
+}

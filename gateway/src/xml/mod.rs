@@ -1,1 +1,15 @@
-//! To be written.
+//! XML as S3 speaks it: a writer for the answers and a bounded reader for what clients send. Knows no operation's
+//! business; the inputs that more than one file needs are in `input`.
+
+mod input;
+mod read;
+mod time;
+mod write;
+
+pub use input::{
+    CompleteMultipartUpload, CompletedPart, CreateBucketConfiguration, DeleteRequest, MAX_DELETE_KEYS,
+    MAX_DOCUMENT_LEN, MAX_PARTS, ObjectToDelete,
+};
+pub use read::Reader;
+pub use time::{http_date, iso_8601};
+pub use write::{CONTENT_TYPE, Document, NAMESPACE, PROLOG, error, url_encode};

@@ -1,1 +1,32 @@
-//! To be written.
+//! The operations on buckets and the lists of what is in them, a file each. What the lists share is in `list`, `token`.
+
+pub mod create_bucket;
+pub mod delete_bucket;
+pub mod get_bucket_acl;
+pub mod get_bucket_location;
+pub mod get_bucket_versioning;
+pub mod head_bucket;
+pub mod list;
+pub mod list_buckets;
+pub mod list_object_versions;
+pub mod list_objects;
+pub mod list_objects_v2;
+mod name;
+pub mod token;
+
+use cairn_storage::meta::record::BucketRecord;
+use cairn_storage::meta::{Answer, Query};
+
+use crate::error::S3Error;
+use crate::gateway::{Gateway, no_such_bucket, unexpected};
+use crate::request::Request;
+
+/// The bucket's record, from its group, if the caller may use it.
+async fn bucket_record(gateway: &Gateway, request: &Request) -> Result<BucketRecord, S3Error> {
+    let (_, answer) = gateway.query_bucket(&request.caller, &request.bucket, |bucket| Query::Bucket { bucket }).await?;
+    match answer {
+        Answer::Bucket(Some(record)) => Ok(record),
+        Answer::Bucket(None) => Err(no_such_bucket(&request.bucket)),
+        _ => Err(unexpected("Bucket")),
+    }
+}

@@ -1,0 +1,188 @@
+//! CreateBucket: the root group reserves the name, the bucket's group creates it, the root group activates it. A
+//! creation that was left half done is taken up again by the next one.
+
+use axum::body::Body;
+use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState};
+use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection, RootCommand};
+use cairn_storage::types::GroupId;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use super::name;
+use crate::error::{Code, S3Error};
+use crate::gateway::{Gateway, unexpected};
+use crate::request::{Reply, Request};
+use crate::xml::CreateBucketConfiguration;
+
+/// The longest body, in bytes: a region and its tags.
+const MAX_BODY_LEN: usize = 64 << 10;
+
+/// How often a creation starts again because a delete came in between.
+const ATTEMPTS: usize = 4;
+
+pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
+    if !name::is_valid(&request.bucket) {
+        return Err(S3Error::new(Code::InvalidBucketName).detail("BucketName", request.bucket));
+    }
+    check_headers(&request.headers)?;
+    let configuration = {
+        let document = request.read_document(gateway, MAX_BODY_LEN).await?;
+        CreateBucketConfiguration::parse(&document)?
+    };
+    let region = region(&gateway.settings().region, configuration)?;
+    for _ in 0..ATTEMPTS {
+        if create(gateway, &request, &region).await? {
+            return created(&request.bucket);
+        }
+    }
+    Err(Code::ConditionalRequestConflict.into())
+}
+
+/// One attempt. False where another request changed the bucket in the meantime.
+async fn create(gateway: &Gateway, request: &Request, region: &str) -> Result<bool, S3Error> {
+    let reserve = RootCommand::ReserveBucket {
+        name: request.bucket.clone(),
+        owner: request.caller.id,
+        region: region.to_owned(),
+        group: choose_group(gateway, &request.bucket)?,
+    };
+    let entry = match gateway.root_command(reserve).await? {
+        Ok(Outcome::Directory(entry)) => entry,
+        Err(Rejection::BucketTaken(entry)) => return taken(gateway, request, *entry).await,
+        _ => return Err(unexpected("ReserveBucket")),
+    };
+    finish(gateway, entry).await
+}
+
+/// The name has an entry already.
+async fn taken(gateway: &Gateway, request: &Request, entry: DirectoryEntry) -> Result<bool, S3Error> {
+    let own = entry.owner == request.caller.id;
+    if entry.state == DirectoryState::Creating {
+        return if own { finish(gateway, entry).await } else { Err(Code::BucketAlreadyExists.into()) };
+    }
+    let known = gateway.client().query(entry.group, Query::Bucket { bucket: entry.id }).await?;
+    if let Answer::Bucket(None) = known {
+        // It was active and its group has sealed it: a delete that did not come to its end.
+        free(gateway, &entry).await?;
+        return Ok(false);
+    }
+    match own {
+        false => Err(Code::BucketAlreadyExists.into()),
+        true if gateway.settings().region == "us-east-1" => Ok(true),
+        true => Err(Code::BucketAlreadyOwnedByYou.into()),
+    }
+}
+
+/// Creates the reserved bucket in its group and activates it. Each step may have been done already.
+async fn finish(gateway: &Gateway, mut entry: DirectoryEntry) -> Result<bool, S3Error> {
+    let bucket = BucketRecord {
+        id: entry.id,
+        name: entry.name.clone(),
+        owner: entry.owner,
+        region: entry.region.clone(),
+        created_ms: entry.created_ms,
+        sealed: false,
+    };
+    match gateway.client().command(entry.group, Command::CreateBucket { bucket }).await? {
+        Ok(_) => {}
+        // Created, sealed by a delete, and not yet freed.
+        Err(Rejection::UnknownBucket) => {
+            free(gateway, &entry).await?;
+            return Ok(false);
+        }
+        Err(rejection) => {
+            tracing::error!(%rejection, bucket = entry.name, "a group did not create a bucket");
+            return Err(Code::InternalError.into());
+        }
+    }
+    let activate = RootCommand::ActivateBucket { name: entry.name.clone(), bucket: entry.id };
+    if gateway.root_command(activate).await?.is_err() {
+        return Ok(false);
+    }
+    entry.state = DirectoryState::Active;
+    gateway.remember_bucket(entry);
+    Ok(true)
+}
+
+async fn free(gateway: &Gateway, entry: &DirectoryEntry) -> Result<(), S3Error> {
+    gateway.forget_bucket(&entry.name);
+    let free = RootCommand::FreeBucket { name: entry.name.clone(), bucket: entry.id };
+    gateway.root_command(free).await?.map_err(|_| unexpected("FreeBucket"))?;
+    Ok(())
+}
+
+/// The groups share the buckets by name.
+fn choose_group(gateway: &Gateway, name: &str) -> Result<GroupId, S3Error> {
+    let groups: Vec<GroupId> = gateway.client().map().metadata_groups().collect();
+    let hash = blake3::hash(name.as_bytes());
+    let number = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
+    let count = u64::try_from(groups.len()).unwrap_or(u64::MAX);
+    let chosen = number.checked_rem(count).and_then(|at| groups.get(usize::try_from(at).ok()?));
+    chosen.copied().ok_or_else(|| Code::ServiceUnavailable.into())
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
+    if let Some(ownership) = headers.get("x-amz-object-ownership") {
+        match ownership.as_bytes() {
+            b"BucketOwnerEnforced" => {}
+            b"BucketOwnerPreferred" | b"ObjectWriter" => {
+                return Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-object-ownership"));
+            }
+            _ => return Err(S3Error::with(Code::InvalidArgument, "Invalid x-amz-object-ownership header.")),
+        }
+    }
+    match headers.get("x-amz-bucket-object-lock-enabled") {
+        Some(enabled) if !enabled.as_bytes().eq_ignore_ascii_case(b"false") => {
+            Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-bucket-object-lock-enabled"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The region of the new bucket: the only one that there is.
+fn region(ours: &str, configuration: CreateBucketConfiguration) -> Result<String, S3Error> {
+    match configuration.location_constraint.as_deref() {
+        None | Some("") => Ok(ours.to_owned()),
+        Some("EU") if ours == "eu-west-1" => Ok(ours.to_owned()),
+        Some(asked) if asked == ours => Ok(ours.to_owned()),
+        Some(asked) => Err(S3Error::new(Code::InvalidLocationConstraint).detail("LocationConstraint", asked)),
+    }
+}
+
+fn created(name: &str) -> Reply {
+    let mut response = Response::new(Body::empty());
+    if let Ok(location) = HeaderValue::from_str(&format!("/{name}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn constraint(name: &str) -> CreateBucketConfiguration {
+        CreateBucketConfiguration { location_constraint: Some(name.to_owned()) }
+    }
+
+    #[test]
+    fn the_location_constraint_names_our_region_or_nothing() {
+        assert_eq!(region("us-east-1", CreateBucketConfiguration::default()).unwrap(), "us-east-1");
+        assert_eq!(region("eu-west-1", constraint("EU")).unwrap(), "eu-west-1");
+        assert_eq!(region("eu-west-1", constraint("eu-west-1")).unwrap(), "eu-west-1");
+        let error = region("us-east-1", constraint("eu-west-1")).unwrap_err();
+        assert_eq!(error.code, Code::InvalidLocationConstraint);
+    }
+
+    #[test]
+    fn promises_that_cannot_be_kept_are_refused() {
+        let check = |name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+            check_headers(&headers).map_err(|error| error.code)
+        };
+        assert_eq!(check("x-amz-object-ownership", "BucketOwnerEnforced"), Ok(()));
+        assert_eq!(check("x-amz-object-ownership", "ObjectWriter"), Err(Code::NotImplemented));
+        assert_eq!(check("x-amz-object-ownership", "x"), Err(Code::InvalidArgument));
+        assert_eq!(check("x-amz-bucket-object-lock-enabled", "True"), Err(Code::NotImplemented));
+        assert_eq!(check("x-amz-bucket-object-lock-enabled", "false"), Ok(()));
+    }
+}

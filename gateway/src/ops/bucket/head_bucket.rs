@@ -1,0 +1,17 @@
+//! HeadBucket: whether the bucket is there and may be used, and where it is.
+
+use axum::body::Body;
+use http::{HeaderValue, Response};
+
+use super::bucket_record;
+use crate::gateway::Gateway;
+use crate::request::{Reply, Request};
+
+pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    let record = bucket_record(gateway, &request).await?;
+    let mut response = Response::new(Body::empty());
+    if let Ok(region) = HeaderValue::from_str(&record.region) {
+        response.headers_mut().insert("x-amz-bucket-region", region);
+    }
+    Ok(response)
+}

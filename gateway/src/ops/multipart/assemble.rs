@@ -1,0 +1,245 @@
+//! Makes an object of the parts that a CompleteMultipartUpload names: all that S3 demands of them, and what comes out.
+//! Pure.
+//!
+//! Source: Amazon S3 API Reference, CompleteMultipartUpload.
+
+use cairn_storage::meta::command::NamedPart;
+use cairn_storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, PartRecord};
+use http::HeaderMap;
+use md5::{Digest, Md5};
+
+use super::checksum::{UploadChecksum, kind};
+use crate::data::checksum;
+use crate::error::{Code, S3Error};
+use crate::ops::object::answer::kind_name;
+use crate::ops::object::conditions::parse_etag;
+use crate::xml::CompletedPart;
+
+/// The least size of every part but the last; 5 MiB.
+pub const MIN_PART_LEN: u64 = 5 << 20;
+
+/// An object, made of parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assembled {
+    /// In the order of the object.
+    pub parts: Vec<NamedPart>,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+}
+
+/// What the headers of a Complete say of the object.
+#[derive(Debug, Default)]
+pub struct Expected {
+    /// Base64, as sent.
+    checksum: Option<(ChecksumAlgorithm, String)>,
+    kind: Option<ChecksumKind>,
+    size: Option<u64>,
+}
+
+impl Expected {
+    /// Takes the checksum out of the headers: it is the object's, and must not be held for that of the document.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for several checksums, and for a size that is none.
+    pub fn take_from(headers: &mut HeaderMap) -> Result<Self, S3Error> {
+        let mut expected = Self { kind: kind(headers)?, ..Self::default() };
+        for algorithm in checksum::ALGORITHMS {
+            let Some(value) = headers.remove(checksum::header(algorithm)) else { continue };
+            let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+            if expected.checksum.replace((algorithm, text)).is_some() {
+                return Err(S3Error::with(
+                    Code::InvalidRequest,
+                    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+                ));
+            }
+        }
+        if let Some(value) = headers.get("x-amz-mp-object-size") {
+            let size = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+            expected.size = Some(size.ok_or_else(|| {
+                S3Error::with(Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
+            })?);
+        }
+        Ok(expected)
+    }
+}
+
+/// Part numbers must grow.
+///
+/// # Errors
+/// `InvalidPartOrder`.
+pub fn check_order(asked: &[CompletedPart]) -> Result<(), S3Error> {
+    if asked.iter().zip(asked.iter().skip(1)).all(|(one, next)| one.number < next.number) {
+        return Ok(());
+    }
+    Err(Code::InvalidPartOrder.into())
+}
+
+/// Names the request for a repetition: the same parts give the same digest.
+pub fn digest(asked: &[CompletedPart]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in asked {
+        hasher.update(&part.number.to_be_bytes());
+        hasher.update(part.etag.as_bytes());
+        hasher.update(b"\n");
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Checks the parts that are asked for against those that were uploaded, and makes the object. Both are in the order
+/// of their numbers.
+///
+/// # Errors
+/// `InvalidPart`, `EntityTooSmall`, `BadDigest`, `InvalidRequest`.
+pub fn assemble(
+    asked: &[CompletedPart],
+    uploaded: &[PartRecord],
+    upload: UploadChecksum,
+    expected: &Expected,
+    min_part_len: u64,
+) -> Result<Assembled, S3Error> {
+    let parts = matched(asked, uploaded)?;
+    check_sizes(&parts, min_part_len)?;
+    let size = parts.iter().map(|part| part.size).sum();
+    let checksum = object_checksum(&parts, upload)?;
+    check_expected(expected, size, checksum.as_ref(), asked.len(), upload)?;
+    if let Some((algorithm, ChecksumKind::Composite)) = upload {
+        check_all_have(asked, algorithm)?;
+    }
+    Ok(Assembled {
+        parts: parts.iter().map(|part| NamedPart { number: part.number, id: part.id }).collect(),
+        size,
+        etag: object_etag(&parts),
+        checksum,
+    })
+}
+
+/// The uploaded parts that are asked for, each being what the client says it is.
+fn matched<'a>(asked: &[CompletedPart], uploaded: &'a [PartRecord]) -> Result<Vec<&'a PartRecord>, S3Error> {
+    asked
+        .iter()
+        .map(|part| {
+            let at = uploaded.binary_search_by_key(&part.number, |record| record.number).ok();
+            at.and_then(|at| uploaded.get(at)).filter(|record| is_what_was_seen(part, record)).ok_or_else(|| {
+                S3Error::from(Code::InvalidPart)
+                    .detail("PartNumber", part.number.to_string())
+                    .detail("ETag", part.etag.as_str())
+            })
+        })
+        .collect()
+}
+
+fn is_what_was_seen(asked: &CompletedPart, record: &PartRecord) -> bool {
+    let same_checksum = |(algorithm, text): &(ChecksumAlgorithm, String)| {
+        record.checksum.as_ref().is_some_and(|kept| {
+            kept.algorithm == *algorithm && checksum::decode(*algorithm, text.trim()).as_ref() == Some(&kept.value)
+        })
+    };
+    parse_etag(&asked.etag) == Some(ETag { md5: record.md5, parts: None }) && asked.checksums.iter().all(same_checksum)
+}
+
+fn check_sizes(parts: &[&PartRecord], min_part_len: u64) -> Result<(), S3Error> {
+    let Some((_, all_but_last)) = parts.split_last() else { return Err(Code::MalformedXML.into()) };
+    match all_but_last.iter().find(|part| part.size < min_part_len) {
+        None => Ok(()),
+        Some(small) => Err(S3Error::from(Code::EntityTooSmall)
+            .detail("ProposedSize", small.size.to_string())
+            .detail("MinSizeAllowed", min_part_len.to_string())
+            .detail("PartNumber", small.number.to_string())
+            .detail("ETag", hex::encode(small.md5))),
+    }
+}
+
+/// The MD5 of the parts' MD5s, and how many there are.
+fn object_etag(parts: &[&PartRecord]) -> ETag {
+    let mut md5 = Md5::new();
+    for part in parts {
+        md5.update(part.md5);
+    }
+    ETag { md5: md5.finalize().into(), parts: u16::try_from(parts.len()).ok() }
+}
+
+fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Option<Checksum>, S3Error> {
+    let Some((algorithm, kind)) = upload else { return Ok(None) };
+    let values: Option<Vec<(&[u8], u64)>> = parts
+        .iter()
+        .map(|part| {
+            let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == algorithm)?;
+            Some((&kept.value[..], part.size))
+        })
+        .collect();
+    let made = values.and_then(|values| match kind {
+        ChecksumKind::FullObject => checksum::full_object(algorithm, values),
+        ChecksumKind::Composite => Some(checksum::composite(algorithm, values.into_iter().map(|(value, _)| value))),
+    });
+    match made {
+        Some(checksum) => Ok(Some(checksum)),
+        None => {
+            tracing::error!(?algorithm, ?kind, "a part was kept without the checksum of its upload");
+            Err(Code::InternalError.into())
+        }
+    }
+}
+
+fn check_expected(
+    expected: &Expected,
+    size: u64,
+    checksum: Option<&Checksum>,
+    count: usize,
+    upload: UploadChecksum,
+) -> Result<(), S3Error> {
+    if let Some(expected) = expected.size.filter(|expected| *expected != size) {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}"
+            ),
+        ));
+    }
+    if let (Some(kind), Some((_, created))) = (expected.kind, upload)
+        && kind != created
+    {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The upload was created using the {} checksum mode. The complete request must use the same checksum \
+                 mode.",
+                kind_name(created)
+            ),
+        ));
+    }
+    let Some((algorithm, text)) = &expected.checksum else { return Ok(()) };
+    let name = checksum::name(*algorithm);
+    let Some(made) = checksum.filter(|made| made.algorithm == *algorithm) else {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            format!("The upload was not created with the checksum algorithm {name}, so that it cannot be checked."),
+        ));
+    };
+    // A composite checksum is known with and without the number of its parts.
+    if *text == checksum::encode(made, None) || *text == checksum::encode(made, u16::try_from(count).ok()) {
+        return Ok(());
+    }
+    Err(S3Error::with(Code::BadDigest, format!("The {name} you specified did not match the calculated checksum.")))
+}
+
+/// A composite checksum is made of what the client saw of each part.
+fn check_all_have(asked: &[CompletedPart], algorithm: ChecksumAlgorithm) -> Result<(), S3Error> {
+    let lacks = |part: &&CompletedPart| !part.checksums.iter().any(|(given, _)| *given == algorithm);
+    match asked.iter().find(lacks) {
+        None => Ok(()),
+        Some(part) => Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The upload was created using a {} checksum. The complete request must include the checksum for each \
+                 part. It was missing for part {} in the request.",
+                checksum::name(algorithm).to_ascii_lowercase(),
+                part.number
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "assemble_test.rs"]
+mod tests;

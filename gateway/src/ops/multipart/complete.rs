@@ -1,0 +1,111 @@
+//! CompleteMultipartUpload: checks what S3 demands of the parts, then has the group make them the object. Their bytes
+//! stay where they are.
+
+use cairn_storage::meta::query::UploadState;
+use cairn_storage::meta::record::{Checksum, ETag, PartRecord, UploadRecord};
+use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
+use cairn_storage::types::{ManifestId, UploadId};
+use http::header::HOST;
+
+use super::assemble::{self, Expected, MIN_PART_LEN, assemble};
+use super::{no_such_upload, upload_id};
+use crate::error::S3Error;
+use crate::gateway::Gateway;
+use crate::ops::object::answer::write_checksum;
+use crate::ops::object::{conditions, group};
+use crate::request::{Reply, Request};
+use crate::xml::{CompleteMultipartUpload, CompletedPart, Document, MAX_DOCUMENT_LEN, url_encode};
+
+/// How many parts are asked for at once.
+const PAGE: u32 = 1_000;
+
+/// How often parts that change between question and command are read.
+const MAX_TRIES: usize = 2;
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
+///
+/// Repeated within a day with the same parts it answers the same again.
+pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
+    let condition = conditions::write_condition(&request.headers)?;
+    let expected = Expected::take_from(&mut request.headers)?;
+    let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
+    let asked = {
+        let document = request.read_document(gateway, MAX_DOCUMENT_LEN).await?;
+        CompleteMultipartUpload::parse(&document)?.parts
+    };
+    assemble::check_order(&asked)?;
+    let request_digest = assemble::digest(&asked);
+    let mut tries = MAX_TRIES;
+    loop {
+        tries -= 1;
+        let (upload, uploaded) = match read_parts(gateway, &request, id, &asked).await? {
+            (UploadState::Open(upload), uploaded) => (upload, uploaded),
+            (UploadState::Completed(done), _) if done.request_digest == request_digest => {
+                return Ok(answer(&request, &done.etag, done.checksum.as_ref()));
+            }
+            (UploadState::Completed(_) | UploadState::Unknown, _) => return Err(no_such_upload(&id.to_string())),
+        };
+        let UploadRecord { checksum, .. } = *upload;
+        let object = assemble(&asked, &uploaded, checksum, &expected, MIN_PART_LEN)?;
+        let manifest = ManifestId::random();
+        let command = |bucket| Command::CompleteUpload {
+            bucket,
+            key: request.key.clone(),
+            upload: id,
+            condition: condition.clone(),
+            parts: object.parts.clone(),
+            manifest,
+            size: object.size,
+            etag: object.etag,
+            checksum: object.checksum.clone(),
+            request_digest,
+        };
+        match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+            Ok(Outcome::Version(record)) => return Ok(answer(&request, &record.etag, record.checksum.as_ref())),
+            Ok(outcome) => return Err(group::unexpected(&outcome)),
+            // A part came again, or the same request won the race.
+            Err(Rejection::UploadChanged | Rejection::NoSuchUpload) if tries > 0 => {}
+            Err(Rejection::NoSuchUpload) => return Err(no_such_upload(&id.to_string())),
+            Err(rejection) => return Err(group::rejected(rejection, &request.key)),
+        }
+    }
+}
+
+/// The state of the upload and, of an open one, all parts between the first and the last that are asked for. Not of
+/// one moment: the command names what was seen, and is refused where it has changed.
+async fn read_parts(
+    gateway: &Gateway,
+    request: &Request,
+    upload: UploadId,
+    asked: &[CompletedPart],
+) -> Result<(UploadState, Vec<PartRecord>), S3Error> {
+    let mut after = asked.first().map_or(0, |part| part.number.saturating_sub(1));
+    let last = asked.last().map_or(0, |part| part.number);
+    let mut uploaded: Vec<PartRecord> = Vec::with_capacity(asked.len());
+    loop {
+        let query = |bucket| Query::Parts { bucket, key: request.key.clone(), upload, after, limit: PAGE };
+        match gateway.query_bucket(&request.caller, &request.bucket, query).await?.1 {
+            Answer::Parts { upload: state, parts, more, .. } => {
+                uploaded.extend(parts);
+                let reached = uploaded.last().map_or(0, |part| part.number);
+                if !more || reached >= last || reached <= after {
+                    return Ok((state, uploaded));
+                }
+                after = reached;
+            }
+            answer => return Err(group::unexpected(&answer)),
+        }
+    }
+}
+
+fn answer(request: &Request, etag: &ETag, checksum: Option<&Checksum>) -> http::Response<axum::body::Body> {
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let mut location = format!("http://{host}/{}/", request.bucket);
+    url_encode(&mut location, &request.key);
+    let mut document = Document::new("CompleteMultipartUploadResult");
+    document.text("Location", &location).text("Bucket", &request.bucket).text("Key", &request.key).etag("ETag", etag);
+    if let Some(checksum) = checksum {
+        write_checksum(&mut document, checksum, etag.parts, true);
+    }
+    document.reply()
+}

@@ -1,0 +1,45 @@
+//! CreateMultipartUpload.
+
+use cairn_storage::meta::{Command, Outcome};
+use cairn_storage::types::UploadId;
+use http::{HeaderName, HeaderValue};
+
+use super::checksum;
+use crate::data::checksum::name;
+use crate::gateway::Gateway;
+use crate::ops::object::answer::kind_name;
+use crate::ops::object::{attributes, group};
+use crate::request::{Reply, Request};
+use crate::xml::Document;
+
+const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
+const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
+pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    let attributes = attributes::from_headers(&request.headers)?;
+    let checksum = checksum::of_upload(&request.headers)?;
+    let upload = UploadId::random();
+    let command = |bucket| Command::CreateUpload {
+        bucket,
+        key: request.key.clone(),
+        upload,
+        owner: request.caller.id,
+        attributes: attributes.clone(),
+        checksum,
+    };
+    match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+        Ok(Outcome::Done) => {}
+        Ok(outcome) => return Err(group::unexpected(&outcome)),
+        Err(rejection) => return Err(group::rejected(rejection, &request.key)),
+    }
+    let mut document = Document::new("InitiateMultipartUploadResult");
+    document.text("Bucket", &request.bucket).text("Key", &request.key).display("UploadId", upload);
+    let mut response = document.reply();
+    if let Some((algorithm, kind)) = checksum {
+        let headers = response.headers_mut();
+        headers.insert(CHECKSUM_ALGORITHM, HeaderValue::from_static(name(algorithm)));
+        headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind_name(kind)));
+    }
+    Ok(response)
+}

@@ -1,0 +1,225 @@
+//! CopyObject: within a group one more reference to the source's manifest, so that its cost does not depend on the
+//! size; across groups, or where another checksum is asked for, the bytes are copied.
+
+use cairn_storage::meta::command::{NewBody, WriteCondition};
+use cairn_storage::meta::query::{ObjectAnswer, Wanted};
+use cairn_storage::meta::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryEntry, ETag, VersionRecord};
+use cairn_storage::meta::{Command, Outcome, Rejection};
+use cairn_storage::types::{ManifestId, now_ms};
+use http::HeaderMap;
+
+use super::answer::write_checksum;
+use super::source::{CopySource, MAX_COPY_LEN};
+use super::{attributes, conditions, group, places};
+use crate::data::checksum::{self, Asked};
+use crate::error::{Code, S3Error};
+use crate::gateway::Gateway;
+use crate::request::{Reply, Request};
+use crate::xml::Document;
+
+/// How often a source that changes between question and command is read again.
+const MAX_TRIES: usize = 5;
+
+/// What the headers ask for.
+struct Wish {
+    source: CopySource,
+    condition: WriteCondition,
+    /// `None` with the directive COPY.
+    replaced: Option<Attributes>,
+    /// Never the source's, whatever the directive says.
+    website_redirect: Option<String>,
+    checksum: Option<ChecksumAlgorithm>,
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
+pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    let wish = Wish::from_request(&request)?;
+    // Before the source is looked at: who may not write here learns nothing of it.
+    let target = gateway.open_bucket(&request.caller, &request.bucket).await?;
+    for _ in 0..MAX_TRIES {
+        let (from, object) = source(gateway, &request, &wish, Wanted::Nothing).await?;
+        let shares = from.group == target.group && wish.checksum.is_none_or(|asked| keeps(&object.record, asked));
+        let result = if shares {
+            share(gateway, &request, &wish, &from, &object.record).await?
+        } else {
+            copy_bytes(gateway, &request, &wish, &target).await?
+        };
+        match result {
+            Ok(Outcome::Version(record)) => return Ok(answer(&record)),
+            Ok(outcome) => return Err(group::unexpected(&outcome)),
+            Err(Rejection::SourceChanged) => {}
+            Err(rejection) => return Err(group::rejected(rejection, &request.key)),
+        }
+    }
+    Err(group::rejected(Rejection::SourceChanged, &request.key))
+}
+
+impl Wish {
+    fn from_request(request: &Request) -> Result<Self, S3Error> {
+        let headers = &request.headers;
+        let source = CopySource::from_headers(headers)?;
+        let replaces = directive(headers, "x-amz-metadata-directive")?;
+        // No object has tags, and a request that brings some is refused before it comes here.
+        directive(headers, "x-amz-tagging-directive")?;
+        let website_redirect = attributes::website_redirect(headers)?;
+        let onto_itself = source.bucket == request.bucket && source.key == request.key;
+        if onto_itself && !replaces && website_redirect.is_none() {
+            return Err(S3Error::with(
+                Code::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes.",
+            ));
+        }
+        Ok(Self {
+            source,
+            condition: conditions::write_condition(headers)?,
+            replaced: if replaces { Some(attributes::from_headers(headers)?) } else { None },
+            website_redirect,
+            checksum: checksum_algorithm(headers)?,
+        })
+    }
+
+    /// What the copy is to have; `None` where that is just what the source has.
+    fn attributes(&self, source: &VersionRecord) -> Option<Attributes> {
+        match &self.replaced {
+            Some(replaced) => Some(replaced.clone()),
+            None if self.website_redirect == source.attributes.website_redirect => None,
+            None => {
+                Some(Attributes { website_redirect: self.website_redirect.clone(), ..source.attributes.clone() })
+            }
+        }
+    }
+}
+
+/// The source, if the conditions on it hold and it is not too large.
+async fn source(
+    gateway: &Gateway,
+    request: &Request,
+    wish: &Wish,
+    wanted: Wanted,
+) -> Result<(DirectoryEntry, ObjectAnswer), S3Error> {
+    let CopySource { bucket, key } = &wish.source;
+    let (entry, object) = group::get(gateway, &request.caller, bucket, key, wanted).await?;
+    conditions::judge_copy_source(&request.headers, &object.record, now_ms())?;
+    if object.record.size > MAX_COPY_LEN {
+        return Err(S3Error::with(
+            Code::InvalidRequest,
+            format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_COPY_LEN}"
+            ),
+        ));
+    }
+    Ok((entry, object))
+}
+
+/// A copy within a group: the command names the version that was judged.
+async fn share(
+    gateway: &Gateway,
+    request: &Request,
+    wish: &Wish,
+    from: &DirectoryEntry,
+    source: &VersionRecord,
+) -> Result<Result<Outcome, Rejection>, S3Error> {
+    let inline_id = ManifestId::random();
+    let command = |bucket| Command::CopyObject {
+        source_bucket: from.id,
+        source_key: wish.source.key.clone(),
+        source_version: source.version,
+        bucket,
+        key: request.key.clone(),
+        condition: wish.condition.clone(),
+        owner: request.caller.id,
+        attributes: wish.attributes(source),
+        inline_id,
+        checksum: None,
+    };
+    Ok(gateway.command_bucket(&request.caller, &request.bucket, command).await?.1)
+}
+
+/// A copy of the bytes, as if the client had sent them.
+async fn copy_bytes(
+    gateway: &Gateway,
+    request: &Request,
+    wish: &Wish,
+    target: &DirectoryEntry,
+) -> Result<Result<Outcome, Rejection>, S3Error> {
+    let (from, object) = source(gateway, request, wish, Wanted::All).await?;
+    let ObjectAnswer { record, bytes } = object;
+    let found = places::find(&record, bytes)?;
+    let asked = wish
+        .checksum
+        .or(record.checksum.as_ref().map(|checksum| checksum.algorithm))
+        .map_or_else(Asked::default, Asked::computed);
+    let length = found.len();
+    let stream = found.stream(gateway.data(), from.group);
+    let stored = gateway.data().store_stream(target.group, stream, length, asked, true).await?;
+    let attributes = wish.attributes(&record).unwrap_or(record.attributes);
+    let command = |bucket, body: NewBody| Command::PutObject {
+        bucket,
+        key: request.key.clone(),
+        condition: wish.condition.clone(),
+        owner: request.caller.id,
+        size: stored.size,
+        etag: ETag { md5: stored.md5, parts: None },
+        checksum: stored.checksum.clone(),
+        attributes: attributes.clone(),
+        body,
+    };
+    group::publish(gateway, &request.caller, target, stored.body.clone(), command).await
+}
+
+fn answer(record: &VersionRecord) -> http::Response<axum::body::Body> {
+    let mut document = Document::new("CopyObjectResult");
+    document.time("LastModified", record.modified_ms).etag("ETag", record.etag);
+    if let Some(checksum) = &record.checksum {
+        write_checksum(&mut document, checksum, record.etag.parts, true);
+    }
+    document.reply()
+}
+
+/// Whether what is kept of the object is what is asked for.
+fn keeps(record: &VersionRecord, asked: ChecksumAlgorithm) -> bool {
+    record
+        .checksum
+        .as_ref()
+        .is_some_and(|checksum| checksum.algorithm == asked && checksum.kind == ChecksumKind::FullObject)
+}
+
+/// Whether a directive says REPLACE.
+fn directive(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
+    match headers.get(name).map(|value| value.as_bytes()) {
+        None | Some(b"COPY") => Ok(false),
+        Some(b"REPLACE") => Ok(true),
+        Some(other) => Err(S3Error::with(Code::InvalidArgument, "Unknown directive.")
+            .detail("ArgumentName", name)
+            .detail("ArgumentValue", String::from_utf8_lossy(other))),
+    }
+}
+
+fn checksum_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+    let Some(value) = headers.get("x-amz-checksum-algorithm") else { return Ok(None) };
+    value.to_str().ok().and_then(checksum::from_name).map(Some).ok_or_else(|| {
+        S3Error::with(Code::InvalidRequest, "Checksum algorithm provided is unsupported.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-amz-metadata-directive"),
+            http::HeaderValue::from_static(value),
+        )])
+    }
+
+    #[test]
+    fn a_directive_is_copy_or_replace() {
+        let read = |headers: &HeaderMap| directive(headers, "x-amz-metadata-directive").map_err(|error| error.code);
+        assert_eq!(read(&HeaderMap::new()), Ok(false));
+        assert_eq!(read(&headers("COPY")), Ok(false));
+        assert_eq!(read(&headers("REPLACE")), Ok(true));
+        assert_eq!(read(&headers("replace")), Err(Code::InvalidArgument));
+    }
+}

@@ -1,0 +1,44 @@
+//! GetObject: one query for the record and the places of its bytes, then the bytes as a stream.
+
+use axum::body::Body;
+use cairn_storage::meta::query::{Wanted, WantedBytes};
+use cairn_storage::types::now_ms;
+
+use super::answer::{Asked, Given, answer};
+use super::places::Place;
+use super::{conditions, group, places};
+use crate::gateway::Gateway;
+use crate::request::{Reply, Request};
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+///
+/// The conditions are judged before a byte is read.
+pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    let mut asked = Asked::from_request(&request)?;
+    let get = |wanted| group::get(gateway, &request.caller, &request.bucket, &request.key, wanted);
+    let wanted = match asked {
+        Asked::Whole => Wanted::All,
+        Asked::Range(wanted) => wanted,
+        Asked::Part(number) => Wanted::Part(number),
+    };
+    let (mut entry, mut object) = get(wanted).await?;
+    conditions::judge_read(&request.headers, &object.record, now_ms())?;
+    if matches!(asked, Asked::Range(_)) && !conditions::range_counts(&request.headers, &object.record) {
+        // What the client has a piece of is gone: it gets all of what there is.
+        asked = Asked::Whole;
+        (entry, object) = get(Wanted::All).await?;
+        conditions::judge_read(&request.headers, &object.record, now_ms())?;
+    }
+    if object.bytes == WantedBytes::Unsatisfiable {
+        return Err(asked.unsatisfiable(&request, &object.record));
+    }
+    let found = places::find(&object.record, object.bytes)?;
+    let given = Given { span: found.span, part: found.part };
+    let mut response = answer(&request, &object.record, asked, &given)?;
+    *response.body_mut() = match found.place {
+        Place::Nowhere => Body::empty(),
+        Place::Here(bytes) => Body::from(bytes),
+        Place::Chunks(plan) => gateway.data().open(entry.group, plan).await?,
+    };
+    Ok(response)
+}

@@ -1,0 +1,49 @@
+//! PutObject: stores the body, then has the group make it the current version of the key.
+
+use axum::body::Body;
+use cairn_storage::meta::{Command, Outcome};
+use cairn_storage::meta::record::ETag;
+use http::Response;
+
+use super::answer::{insert_checksum, insert_etag};
+use super::{attributes, check_put_length, conditions, group};
+use crate::data::Intake;
+use crate::gateway::Gateway;
+use crate::request::{Reply, Request};
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
+///
+/// All that the headers can be refused for is known before the first byte of the body is read.
+pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    let Request { caller, bucket, key, headers, payload, body, .. } = request;
+    let attributes = attributes::from_headers(&headers)?;
+    let condition = conditions::write_condition(&headers)?;
+    let intake = Intake::from_headers(&headers, payload, body.into_body())?;
+    check_put_length(intake.length)?;
+    let opened = gateway.open_bucket(&caller, &bucket).await?;
+
+    let stored = gateway.data().store(opened.group, intake).await?;
+    let command = |bucket, body| Command::PutObject {
+        bucket,
+        key: key.clone(),
+        condition: condition.clone(),
+        owner: caller.id,
+        size: stored.size,
+        etag: ETag { md5: stored.md5, parts: None },
+        checksum: stored.checksum.clone(),
+        attributes: attributes.clone(),
+        body,
+    };
+    match group::publish(gateway, &caller, &opened, stored.body.clone(), command).await? {
+        Ok(Outcome::Version(record)) => {
+            let mut response = Response::new(Body::empty());
+            insert_etag(&record.etag, response.headers_mut());
+            if let Some(checksum) = &record.checksum {
+                insert_checksum(checksum, None, response.headers_mut());
+            }
+            Ok(response)
+        }
+        Ok(outcome) => Err(group::unexpected(&outcome)),
+        Err(rejection) => Err(group::rejected(rejection, &key)),
+    }
+}

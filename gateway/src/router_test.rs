@@ -1,0 +1,124 @@
+use http::HeaderValue;
+
+use super::*;
+use crate::operation::Target;
+
+/// `METHOD URI`, with ` copy` behind it for a request with a copy source.
+fn ask(line: &str) -> Result<Operation, Code> {
+    let mut words = line.split(' ');
+    let method: Method = words.next().unwrap().parse().unwrap();
+    let uri = words.next().unwrap();
+    let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
+    let mut headers = HeaderMap::new();
+    if words.next() == Some("copy") {
+        headers.insert("x-amz-copy-source", HeaderValue::from_static("/b/k"));
+    }
+    let target = Target::parse("127.0.0.1", path, query, &[]).unwrap();
+    route(&method, &target, &headers).map_err(|error| error.code)
+}
+
+#[test]
+fn every_request_finds_its_operation() {
+    use Operation as O;
+    let table = [
+        ("GET /", O::ListBuckets),
+        ("GET /?prefix=a&x-id=ListBuckets", O::ListBuckets),
+        ("PUT /b", O::CreateBucket),
+        ("PUT /b/", O::CreateBucket),
+        ("PUT /b/?x-id=CreateBucket", O::CreateBucket),
+        ("HEAD /b", O::HeadBucket),
+        ("DELETE /b", O::DeleteBucket),
+        ("GET /b", O::ListObjects),
+        ("GET /b?list-type=1", O::ListObjects),
+        ("GET /b?prefix=a&delimiter=/", O::ListObjects),
+        ("GET /b/?list-type=2&prefix=a", O::ListObjectsV2),
+        ("GET /b?versions", O::ListObjectVersions),
+        ("GET /b?uploads=&prefix=a", O::ListMultipartUploads),
+        ("GET /b?location", O::GetBucketLocation),
+        ("GET /b?versioning", O::GetBucketVersioning),
+        ("GET /b?acl", O::GetBucketAcl),
+        ("POST /b?delete", O::DeleteObjects),
+        ("GET /b/k", O::GetObject),
+        ("GET /b/k?partNumber=1", O::GetObject),
+        ("GET /b/k?versionId=null", O::GetObject),
+        ("GET /b/k?response-content-type=a&unknown=1", O::GetObject),
+        ("GET /b/k?list-type=2", O::GetObject),
+        ("GET /b//", O::GetObject),
+        ("HEAD /b/k", O::HeadObject),
+        ("PUT /b/k", O::PutObject),
+        ("PUT /b/k?x-id=PutObject", O::PutObject),
+        ("PUT /b/k copy", O::CopyObject),
+        ("DELETE /b/k", O::DeleteObject),
+        ("DELETE /b/k?versionId=null", O::DeleteObject),
+        ("GET /b/k?acl", O::GetObjectAcl),
+        ("GET /b/k?attributes", O::GetObjectAttributes),
+        ("POST /b/k?uploads", O::CreateMultipartUpload),
+        ("PUT /b/k?partNumber=1&uploadId=u", O::UploadPart),
+        ("PUT /b/k?partNumber=1&uploadId=u copy", O::UploadPartCopy),
+        ("POST /b/k?uploadId=u", O::CompleteMultipartUpload),
+        ("DELETE /b/k?uploadId=u", O::AbortMultipartUpload),
+        ("GET /b/k?uploadId=u", O::ListParts),
+    ];
+    for (line, operation) in table {
+        assert_eq!(ask(line), Ok(operation), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_said_and_never_taken_for_something_else() {
+    for name in NOT_BUILT_OF_BUCKET {
+        for method in ["GET", "PUT", "DELETE", "POST"] {
+            assert_eq!(ask(&format!("{method} /b?{name}")), Err(Code::NotImplemented), "{method} {name}");
+        }
+    }
+    for name in NOT_BUILT_OF_OBJECT {
+        for method in ["GET", "PUT", "DELETE", "POST"] {
+            assert_eq!(ask(&format!("{method} /b/k?{name}&x=1")), Err(Code::NotImplemented), "{method} {name}");
+        }
+    }
+    for line in ["PUT /b?acl", "PUT /b?versioning", "PUT /b/k?acl", "POST /b", "POST /b/"] {
+        assert_eq!(ask(line), Err(Code::NotImplemented), "{line}");
+    }
+}
+
+#[test]
+fn a_method_without_a_meaning_is_not_allowed() {
+    for line in [
+        "PUT /",
+        "POST /",
+        "DELETE /",
+        "HEAD /",
+        "PATCH /b",
+        "PATCH /b/k",
+        "POST /b/k",
+        "DELETE /b?acl",
+        "DELETE /b?uploads",
+        "DELETE /b?versions",
+        "PUT /b?location",
+        "GET /b?delete",
+        "POST /b?uploads",
+        "OPTIONS /b",
+        "DELETE /b/k?acl",
+        "PUT /b/k?uploads",
+        "GET /b/k?uploads",
+        "PUT /b/k?attributes",
+    ] {
+        assert_eq!(ask(line), Err(Code::MethodNotAllowed), "{line}");
+    }
+}
+
+#[test]
+fn half_of_a_part_upload_is_refused() {
+    assert_eq!(ask("PUT /b/k?partNumber=1"), Err(Code::InvalidArgument));
+    assert_eq!(ask("PUT /b/k?uploadId=u"), Err(Code::InvalidArgument));
+}
+
+#[test]
+fn only_the_null_version_exists() {
+    for method in ["GET", "HEAD", "DELETE", "PUT"] {
+        assert_eq!(ask(&format!("{method} /b/k?versionId=abcDEF123._-")), Err(Code::NoSuchVersion), "{method}");
+        assert_eq!(ask(&format!("{method} /b/k?versionId=")), Err(Code::InvalidArgument), "{method}");
+        assert_eq!(ask(&format!("{method} /b/k?versionId=a%20b")), Err(Code::InvalidArgument), "{method}");
+    }
+    assert_eq!(ask("GET /b/k?acl&versionId=x"), Err(Code::NoSuchVersion));
+}

@@ -1,0 +1,210 @@
+//! Reads XML that a client sent, element by element. Document types and entities of a client's own are refused, depth
+//! is bounded, and whatever is not well formed is `MalformedXML`. The length is bounded by who reads the body.
+
+use quick_xml::events::{BytesRef, Event};
+
+use crate::error::{Code, S3Error};
+
+/// How deep elements may be nested; S3's own inputs need four.
+const MAX_DEPTH: usize = 16;
+
+/// Walks over a document. Each of its elements is asked for by its parent, and is then either entered, read as a text
+/// or skipped.
+pub struct Reader<'a> {
+    inner: quick_xml::Reader<&'a [u8]>,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Enters the root element, which must have this name. Namespaces and prefixes are ignored, as S3 does.
+    pub fn new(document: &'a [u8], root: &str) -> Result<Self, S3Error> {
+        let text = std::str::from_utf8(document).map_err(|_| malformed())?;
+        let mut inner = quick_xml::Reader::from_str(text.trim_start_matches('\u{feff}'));
+        inner.config_mut().expand_empty_elements = true;
+        let mut reader = Self { inner, depth: 0 };
+        match reader.child()? {
+            Some(name) if name == root => Ok(reader),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The name of the next child of the current element, which is entered by this; `None` at the current element's
+    /// end, which is left by this. Text between elements must be white space.
+    pub fn child(&mut self) -> Result<Option<String>, S3Error> {
+        loop {
+            match self.event()? {
+                Event::Start(start) => {
+                    let name = start.local_name().as_ref().to_owned();
+                    self.enter()?;
+                    return Ok(Some(name));
+                }
+                Event::End(_) => {
+                    self.leave()?;
+                    return Ok(None);
+                }
+                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
+                _ => return Err(malformed()),
+            }
+        }
+    }
+
+    /// The text of the current element, which is left by this; it must have no children. White space is kept.
+    pub fn text(&mut self) -> Result<String, S3Error> {
+        let mut out = String::new();
+        loop {
+            match self.event()? {
+                Event::Text(text) => out.push_str(&text.xml10_content()),
+                Event::CData(text) => out.push_str(&text.xml10_content()),
+                Event::GeneralRef(reference) => out.push(resolve(&reference)?),
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::End(_) => {
+                    self.leave()?;
+                    return Ok(out);
+                }
+                _ => return Err(malformed()),
+            }
+        }
+    }
+
+    /// Leaves the current element with all that is in it.
+    pub fn skip(&mut self) -> Result<(), S3Error> {
+        let outside = self.depth.saturating_sub(1);
+        while self.depth > outside {
+            match self.event()? {
+                Event::Start(_) => self.enter()?,
+                Event::End(_) => self.leave()?,
+                Event::DocType(_) | Event::Eof => return Err(malformed()),
+                Event::GeneralRef(reference) => {
+                    resolve(&reference)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called once the root element has been left: nothing may come after it.
+    pub fn finish(mut self) -> Result<(), S3Error> {
+        if self.depth != 0 {
+            return Err(malformed());
+        }
+        loop {
+            match self.event()? {
+                Event::Eof => return Ok(()),
+                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Comment(_) | Event::PI(_) => {}
+                _ => return Err(malformed()),
+            }
+        }
+    }
+
+    fn event(&mut self) -> Result<Event<'a>, S3Error> {
+        self.inner.read_event().map_err(|_| malformed())
+    }
+
+    fn enter(&mut self) -> Result<(), S3Error> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(malformed()) } else { Ok(()) }
+    }
+
+    fn leave(&mut self) -> Result<(), S3Error> {
+        self.depth = self.depth.checked_sub(1).ok_or_else(malformed)?;
+        Ok(())
+    }
+}
+
+/// A character reference, or one of the five entities that XML itself defines.
+fn resolve(reference: &BytesRef<'_>) -> Result<char, S3Error> {
+    if let Some(character) = reference.resolve_char_ref().map_err(|_| malformed())? {
+        return Ok(character);
+    }
+    match &**reference {
+        "amp" => Ok('&'),
+        "lt" => Ok('<'),
+        "gt" => Ok('>'),
+        "quot" => Ok('"'),
+        "apos" => Ok('\''),
+        _ => Err(malformed()),
+    }
+}
+
+pub(super) fn malformed() -> S3Error {
+    Code::MalformedXML.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of all children of the root.
+    fn texts(document: &str) -> Result<Vec<(String, String)>, S3Error> {
+        let mut reader = Reader::new(document.as_bytes(), "R")?;
+        let mut out = Vec::new();
+        while let Some(name) = reader.child()? {
+            out.push((name, reader.text()?));
+        }
+        reader.finish()?;
+        Ok(out)
+    }
+
+    fn is_malformed(document: &str) -> bool {
+        matches!(texts(document), Err(error) if error.code == Code::MalformedXML)
+    }
+
+    #[test]
+    fn texts_come_back_as_they_were_meant() {
+        let document = "<?xml version=\"1.0\"?>\n<s3:R xmlns:s3=\"x\"> <A> a&amp;&#x41;&#66;<![CDATA[<c>]]> </A>\n<B/><!-- c --></s3:R>\n";
+        let found = texts(document).unwrap();
+        assert_eq!(found, [("A".to_owned(), " a&AB<c> ".to_owned()), ("B".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused() {
+        for document in [
+            "",
+            "<R>",
+            "<R><A></R>",
+            "<R><A></B></R>",
+            "<Other></Other>",
+            "<R/><R/>",
+            "<R>text</R>",
+            "<R><A>&unknown;</A></R>",
+            "<R><A>& </A></R>",
+            "<R><A>&#0;</A></R>",
+            "<R><A><B/></A></R>",
+            "no xml",
+        ] {
+            assert!(is_malformed(document), "{document}");
+        }
+        assert!(Reader::new(b"<R>\xff</R>", "R").is_err());
+    }
+
+    #[test]
+    fn document_types_are_refused() {
+        assert!(is_malformed("<!DOCTYPE R [<!ENTITY a \"aaaa\">]><R><A>&a;</A></R>"));
+        assert!(is_malformed("<R><!DOCTYPE R><A/></R>"));
+        let mut reader = Reader::new(b"<R><A>&a;</A></R>", "R").unwrap();
+        assert_eq!(reader.child().unwrap().as_deref(), Some("A"));
+        assert!(reader.skip().is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let document = format!("<R>{}{}</R>", "<A>".repeat(100), "</A>".repeat(100));
+        let mut reader = Reader::new(document.as_bytes(), "R").unwrap();
+        reader.child().unwrap();
+        assert!(reader.skip().is_err());
+    }
+
+    #[test]
+    fn skipping_leaves_one_element_only() {
+        let mut reader = Reader::new(b"<R><A><B>b<C/></B></A><D>d</D></R>", "R").unwrap();
+        assert_eq!(reader.child().unwrap().as_deref(), Some("A"));
+        reader.skip().unwrap();
+        assert_eq!(reader.child().unwrap().as_deref(), Some("D"));
+        assert_eq!(reader.text().unwrap(), "d");
+        assert_eq!(reader.child().unwrap(), None);
+        reader.finish().unwrap();
+    }
+}
