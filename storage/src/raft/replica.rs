@@ -1,0 +1,204 @@
+//! One replica: its log, its state machine, its openraft and the queues before it. Made and ended by `replicas`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{RaftMetrics, ServerState};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::consensus::{Consensus, LogId, Raft, Snapshot, SnapshotMeta, StoredMembership, Vote};
+use super::disk_db::DiskDb;
+use super::log_store::Log;
+use super::proposer::{Missed, Proposer};
+use super::read::ReadRounds;
+use super::state_machine::SnapshotData;
+use super::store::StateMachineStore;
+use super::transfer::{Incoming, Received};
+use crate::meta::{Answer, Query};
+use crate::types::{DiskId, GroupId, ReplicaId};
+
+pub(super) struct Replica {
+    pub(super) group: GroupId,
+    pub(super) id: ReplicaId,
+    pub(super) disk: Arc<DiskDb>,
+    pub(super) raft: Raft,
+    pub(super) log: Log,
+    pub(super) store: Arc<dyn StateMachineStore>,
+    pub(super) proposer: Proposer,
+    pub(super) rounds: ReadRounds,
+    /// The index after the last applied entry.
+    pub(super) next: watch::Receiver<u64>,
+    pub(super) incoming: Mutex<Option<Incoming>>,
+    pub(super) stopped: AtomicBool,
+}
+
+impl Replica {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether it was elected since it was started, and heard of nobody later. A hint: only a majority knows.
+    pub(super) fn leads(&self) -> bool {
+        !self.is_stopped() && self.log.standing().elected_vote(self.id).is_some()
+    }
+
+    /// Calls `look` with openraft's figures, which may be a moment behind.
+    pub(super) fn metrics<T>(&self, look: impl FnOnce(&RaftMetrics<Consensus>) -> T) -> T {
+        look(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Whether openraft has stopped, for whatever reason.
+    pub(super) fn has_ended(&self) -> bool {
+        self.metrics(|metrics| metrics.running_state.is_err() || metrics.state == ServerState::Shutdown)
+    }
+
+    pub(super) fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.server_metrics().borrow_watched().membership_config.clone()
+    }
+
+    /// Who leads as far as this replica knows, and in which term.
+    pub(super) fn known_leader(&self) -> Option<(u64, ReplicaId, DiskId)> {
+        self.metrics(|metrics| {
+            let leader = metrics.current_leader?;
+            let disk = *metrics.membership_config.get_node(&leader)?;
+            Some((metrics.current_term, leader, disk))
+        })
+    }
+
+    /// Waits until everything up to `index` is applied.
+    pub(super) async fn applied(&self, index: u64) -> Result<(), Missed> {
+        if *self.next.borrow() > index {
+            return Ok(());
+        }
+        let mut next = self.next.clone();
+        next.wait_for(|next| *next > index).await.map(drop).map_err(|_| Missed::Unavailable)
+    }
+
+    /// Answers from the state as it is now: point reads here and now, what may take longer on the blocking pool.
+    pub(super) async fn query(&self, query: Query) -> Result<Answer, Missed> {
+        let result = if is_point(&query) {
+            self.store.query(&query)
+        } else {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || store.query(&query)).await.map_err(|_| Missed::Unavailable)?
+        };
+        result.map_err(|error| {
+            tracing::error!(group = %self.group, replica = %self.id, %error, "a query failed");
+            Missed::Unavailable
+        })
+    }
+
+    fn incoming_path(&self) -> PathBuf {
+        self.disk.incoming().join(format!("{}-{}", self.group, self.id))
+    }
+
+    /// Takes in a piece of a snapshot. The first one starts a new transfer, in place of any other.
+    pub(super) async fn receive_frame(&self, transfer: u64, number: u64, frame: Vec<u8>) -> io::Result<()> {
+        let current = self.incoming.lock().take();
+        let path = self.incoming_path();
+        let incoming = tokio::task::spawn_blocking(move || {
+            let mut incoming = match current {
+                Some(current) if current.is_at(transfer, number) => current,
+                other if number == 0 => {
+                    // Its file has the same name.
+                    drop(other);
+                    Incoming::create(path, transfer)?
+                }
+                _ => return Err(io::Error::other("a piece of the snapshot is missing")),
+            };
+            incoming.push(&frame)?;
+            Ok(incoming)
+        })
+        .await
+        .map_err(io::Error::other)??;
+        *self.incoming.lock() = Some(incoming);
+        Ok(())
+    }
+
+    /// Installs the snapshot whose pieces have arrived; answers with this replica's vote.
+    pub(super) async fn finish_transfer(
+        &self,
+        transfer: u64,
+        frames: u64,
+        vote: Vote,
+        meta: SnapshotMeta,
+    ) -> io::Result<Vote> {
+        let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, frames));
+        let incoming = incoming.ok_or_else(|| io::Error::other("pieces of the snapshot are missing"))?;
+        let received: Received =
+            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(io::Error::other)??;
+        let snapshot: Snapshot<SnapshotData> = Snapshot { meta, snapshot: Box::new(received) };
+        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
+        Ok(response.vote)
+    }
+
+    /// Ends it. Whoever waits for it is told.
+    pub(super) async fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
+        }
+    }
+
+    pub(super) fn status(&self) -> ReplicaStatus {
+        self.metrics(|metrics| ReplicaStatus {
+            group: self.group,
+            replica: self.id,
+            disk: self.disk.disk(),
+            leads: metrics.state == ServerState::Leader,
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            last_index: metrics.last_log_index,
+            committed_index: metrics.local_committed.as_ref().map(LogId::index),
+            applied_index: metrics.last_applied.as_ref().map(LogId::index),
+            purged_index: metrics.purged.as_ref().map(LogId::index),
+            log_bytes: self.log.bytes(),
+            voters: metrics.membership_config.voter_ids().collect(),
+            members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
+        })
+    }
+}
+
+/// A replica of this process, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    pub group: GroupId,
+    pub replica: ReplicaId,
+    pub disk: DiskId,
+    pub leads: bool,
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<ReplicaId>,
+    /// The last entry of its log.
+    pub last_index: Option<u64>,
+    /// The last entry that it knows to be committed.
+    pub committed_index: Option<u64>,
+    /// The last entry that its state machine has applied.
+    pub applied_index: Option<u64>,
+    /// The last entry that was cut off its log.
+    pub purged_index: Option<u64>,
+    /// Bytes of its log, to within a mebibyte.
+    pub log_bytes: u64,
+    pub voters: Vec<ReplicaId>,
+    /// Voters and learners, with their disks.
+    pub members: Vec<(ReplicaId, DiskId)>,
+}
+
+/// Whether a query reads a few keys only.
+fn is_point(query: &Query) -> bool {
+    matches!(
+        query,
+        Query::Map
+            | Query::UserByAccessKey { .. }
+            | Query::UserById { .. }
+            | Query::Directory { .. }
+            | Query::Bucket { .. }
+            | Query::Object { .. }
+            | Query::Upload { .. }
+            | Query::Statistics
+    )
+}

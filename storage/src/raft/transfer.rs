@@ -1,0 +1,113 @@
+//! A snapshot on its way in. Its pieces are kept in a file on the receiving disk until all are there, so that a transfer
+//! that breaks off changes nothing, and memory holds one piece at a time.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::PathBuf;
+
+use super::store::{SnapshotFrames, StoreError};
+
+/// The greatest piece, in bytes.
+const MAX_FRAME: u32 = 16 << 20;
+
+/// A transfer that is under way.
+pub(super) struct Incoming {
+    transfer: u64,
+    path: PathBuf,
+    file: BufWriter<File>,
+    frames: u64,
+}
+
+impl Incoming {
+    /// Blocks.
+    pub(super) fn create(path: PathBuf, transfer: u64) -> io::Result<Self> {
+        let file = BufWriter::new(File::create(&path)?);
+        Ok(Self { transfer, path, file, frames: 0 })
+    }
+
+    /// Whether this is the transfer of that number, with so many pieces so far.
+    pub(super) fn is_at(&self, transfer: u64, frames: u64) -> bool {
+        self.transfer == transfer && self.frames == frames
+    }
+
+    /// Blocks.
+    pub(super) fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(frame.len()).ok().filter(|len| *len <= MAX_FRAME);
+        let len = len.ok_or_else(|| io::Error::other("a snapshot's piece is too large"))?;
+        self.file.write_all(&len.to_le_bytes())?;
+        self.file.write_all(frame)?;
+        self.frames += 1;
+        Ok(())
+    }
+
+    /// All pieces, to be read again. Blocks.
+    pub(super) fn finish(mut self) -> io::Result<Received> {
+        self.file.flush()?;
+        let file = BufReader::new(File::open(&self.path)?);
+        Ok(Received { file, left: self.frames, incoming: self })
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What stays behind is removed at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A snapshot that has arrived.
+pub(super) struct Received {
+    file: BufReader<File>,
+    left: u64,
+    /// Keeps the file until the last piece is read.
+    #[allow(dead_code, reason = "held for its drop")]
+    incoming: Incoming,
+}
+
+impl Received {
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut len = [0; 4];
+        self.file.read_exact(&mut len)?;
+        let mut frame = vec![0; u32::from_le_bytes(len).min(MAX_FRAME) as usize];
+        self.file.read_exact(&mut frame)?;
+        self.left -= 1;
+        Ok(Some(frame))
+    }
+}
+
+impl SnapshotFrames for Received {
+    fn next_frame(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read().map_err(|error| StoreError(format!("a received snapshot cannot be read: {error}")))
+    }
+
+    fn marker(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_out_as_they_went_in_and_the_file_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-2");
+        let mut incoming = Incoming::create(path.clone(), 7).unwrap();
+        for frame in [&b"one"[..], b"", b"three"] {
+            incoming.push(frame).unwrap();
+        }
+        assert!(incoming.is_at(7, 3) && !incoming.is_at(7, 2) && !incoming.is_at(8, 3));
+        let mut received = incoming.finish().unwrap();
+        let mut frames = Vec::new();
+        while let Some(frame) = received.next_frame().unwrap() {
+            frames.push(frame);
+        }
+        assert_eq!(frames, [&b"one"[..], b"", b"three"]);
+        drop(received);
+        assert!(!path.exists());
+    }
+}
