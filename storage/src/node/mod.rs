@@ -307,3 +307,7 @@ async fn mark_formed(disks: &[Arc<LocalDisk>]) -> Result<(), StartError> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| StartError::Metadata(error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "node_test.rs"]
+mod tests;
