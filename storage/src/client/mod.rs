@@ -1,6 +1,8 @@
 //! What a gateway, and every loop of a node, sees of the cluster: metadata groups and disks, wherever they are.
 //! A disk or a replica in the same process is called directly; the code above does not know the difference.
 
+pub mod remote;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
 use crate::types::{ChunkId, ClusterMap, DiskId, GroupId, OperationId};
+use crate::wire::Stat;
 
 /// Why a call to a group gave no answer. Whether a command took effect is then unknown; it is safe to send the same
 /// envelope again.
@@ -73,6 +76,15 @@ pub trait DiskService: Send + Sync + 'static {
 
     /// Marks chunks as in use now and clears their condemnation, durably. For each, whether it is there.
     fn touch(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<bool>, DiskError>>;
+}
+
+/// What repair needs of a disk on top of that. A gateway has no use for it.
+pub trait RepairService: DiskService {
+    /// For each chunk, what the disk has of it; it says nothing of whether the bytes still verify.
+    fn stat(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<Option<Stat>>, DiskError>>;
+
+    /// Reads all of a chunk and verifies it. A copy that is corrupt is dropped: the next put makes it anew.
+    fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>>;
 }
 
 /// The cluster, as seen from this process. Cheap to clone.

@@ -1,1 +1,73 @@
-//! To be written.
+//! What puts things right behind everybody's back: missing copies are made anew, garbage is taken apart, what a crash
+//! left half done between two groups is finished. Every decision is a function in `plan`; the rest here asks and acts.
+//!
+//! Nothing here is needed for an answer to a client, and nothing here may be in its way: concurrency is bounded, and
+//! every loop rests between its steps.
+
+mod buckets;
+mod collect;
+mod heal;
+mod plan;
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, RepairService};
+use crate::types::{DiskId, GroupId};
+
+pub use walk::walk_disk;
+
+/// How the loops of repair and collection are run.
+#[derive(Debug, Clone)]
+pub struct RepairOptions {
+    /// How long, in milliseconds, garbage is kept: at least twice as long as the longest upload between its first byte
+    /// and its commit may go without a touch.
+    pub grace_ms: u64,
+    /// How long an entry of the repair queue waits, in milliseconds, since the missing copy may be under way.
+    pub settle_ms: u64,
+    /// How many chunks are copied at a time.
+    pub copies_at_a_time: usize,
+}
+
+impl Default for RepairOptions {
+    fn default() -> Self {
+        Self { grace_ms: 24 * 60 * 60 * 1000, settle_ms: 5_000, copies_at_a_time: 4 }
+    }
+}
+
+impl RepairOptions {
+    /// A share of the grace time, within bounds: short grace times make the loops quick, long ones make them rest.
+    fn share_of_grace(&self, parts: u64, least: Duration, most: Duration) -> Duration {
+        Duration::from_millis(self.grace_ms / parts).clamp(least, most)
+    }
+}
+
+/// What the loops know of the cluster.
+pub trait World: Send + Sync + 'static {
+    fn client(&self) -> &Client;
+
+    /// A disk that is up, wherever it is.
+    fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
+
+    /// Whether the leader of the group is a replica of this process: the loops that are for one node of the cluster
+    /// are for that one.
+    fn leads(&self, group: GroupId) -> bool;
+
+    /// Grows whenever a disk came up or went down.
+    fn generation(&self) -> u64;
+}
+
+/// Starts the loops that a node runs once. Those of a disk are [`walk_disk`].
+pub fn start(world: &Arc<dyn World>, options: &RepairOptions, stop: &CancellationToken) {
+    spawn(stop, collect::run(world.clone(), options.clone()));
+    spawn(stop, buckets::run(world.clone(), options.clone()));
+    spawn(stop, heal::run(world.clone(), options.clone()));
+}
+
+fn spawn(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(work).await });
+}

@@ -1,1 +1,93 @@
-//! To be written.
+//! The internal HTTP of a node: chunks of its disks, commands and queries for groups, messages of Raft, the map.
+//!
+//! Only this room knows routes and status codes. It decides nothing: it checks who asks, bounds what comes in, and
+//! hands over to the traits of `client`.
+
+mod admission;
+mod chunks;
+mod groups;
+mod listen;
+mod reply;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::client::{Disks, MetaService, RepairService};
+use crate::cluster::Secret;
+use crate::types::DiskId;
+use crate::wire::{Verifier, path};
+
+pub use listen::{Server, bind};
+
+/// How many requests are worked on at a time; what comes on top is told that the node is busy.
+const MAX_REQUESTS: usize = 1024;
+/// How many messages of Raft are worked on at a time. They have a lane of their own: without them nothing goes on.
+const MAX_RAFT_MESSAGES: usize = 1024;
+/// How many bytes of chunks may be on their way in or out, in units of 4 KiB: 256 MiB.
+const CHUNK_PERMITS: usize = (256 << 20) / CHUNK_UNIT;
+const CHUNK_UNIT: usize = 4096;
+
+/// What the node behind the routes can do.
+pub trait Backend: Send + Sync + 'static {
+    /// The groups, wherever their leaders are.
+    fn meta(&self) -> Arc<dyn MetaService>;
+
+    /// The map, and which disks are up.
+    fn disks(&self) -> Arc<dyn Disks>;
+
+    /// A disk of this very node, if it is up.
+    fn local_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
+
+    /// Hands a message of Raft to the replica that it is for; the answer is as opaque as the message.
+    fn raft(&self, message: Bytes) -> BoxFuture<'_, Bytes>;
+
+    /// Whether every group has a leader that answers.
+    fn is_ready(&self) -> bool;
+}
+
+/// What every handler works with.
+struct State {
+    backend: Arc<dyn Backend>,
+    verifier: Verifier,
+    requests: Arc<Semaphore>,
+    raft_messages: Arc<Semaphore>,
+    chunk_units: Arc<Semaphore>,
+}
+
+/// The routes.
+pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
+    let state = Arc::new(State {
+        backend,
+        verifier: Verifier::new(secret),
+        requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        raft_messages: Arc::new(Semaphore::new(MAX_RAFT_MESSAGES)),
+        chunk_units: Arc::new(Semaphore::new(CHUNK_PERMITS)),
+    });
+    let small = Router::new()
+        .route(path::VIEW, get(groups::view))
+        .route("/v1/groups/{group}/command", post(groups::command))
+        .route("/v1/groups/{group}/query", post(groups::query))
+        .route("/v1/disks/{disk}/chunks/{chunk}", get(chunks::read))
+        .route("/v1/disks/{disk}/touch", post(chunks::touch))
+        .route("/v1/disks/{disk}/stat", post(chunks::stat))
+        .route("/v1/disks/{disk}/verify", post(chunks::verify))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), admission::small));
+    let raft = Router::new()
+        .route(path::RAFT, post(groups::raft))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), admission::raft));
+    let chunk = Router::new()
+        .route("/v1/disks/{disk}/chunks/{chunk}", put(chunks::store))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), admission::chunk));
+    Router::new()
+        .route(path::HEALTH, get(groups::health))
+        .merge(small)
+        .merge(raft)
+        .merge(chunk)
+        .fallback(|| async { reply::refusal(http::StatusCode::NOT_FOUND, "refused", "no such route") })
+        .with_state(state)
+}

@@ -1,1 +1,13 @@
-//! To be written.
+//! What travels between processes: the paths of the internal HTTP, the encoded messages, the typed errors, and how a
+//! request proves that its sender knows the cluster secret. Pure: no socket, no disk.
+//!
+//! Chunk bodies travel raw. Every other body is one version byte and a postcard message.
+
+pub mod auth;
+pub mod message;
+pub mod path;
+pub mod pieces;
+
+pub use auth::{AuthError, Signer, Verifier};
+pub use message::{Stat, View, decode, encode};
+pub use pieces::Pieces;

@@ -1,0 +1,197 @@
+//! `cairn.json`: which disk of which cluster a directory is, and who its siblings are.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::StartError;
+use crate::durable;
+use crate::types::{ClusterId, DiskId, GroupId, NodeId, ReplicaId};
+
+/// The name of the file in the directory.
+pub const FILE: &str = "cairn.json";
+/// The format that is written, and the newest that is understood.
+pub const FORMAT: u32 = 1;
+/// No identity is longer, in bytes.
+const MAX_LEN: u64 = 1 << 20;
+const WHAT: &str = "a disk of a Cairn cluster: chunks/ holds object data, meta/ metadata; do not edit, do not copy";
+
+/// What a directory says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster: ClusterId,
+    pub disk: DiskId,
+    pub node: NodeId,
+    /// Grows at each start, so that an old copy of the directory can be told from the disk.
+    pub incarnation: u64,
+    /// Whether the first start came to its end: until then nothing was acknowledged.
+    pub formed: bool,
+    /// All disks of the node, this one too, in the order of the command line.
+    pub siblings: Vec<DiskId>,
+    /// Every replica that the first start gave to a disk.
+    pub founders: Vec<Founder>,
+}
+
+/// A voter of a group as the cluster was formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Founder {
+    pub group: GroupId,
+    pub replica: ReplicaId,
+    pub disk: DiskId,
+}
+
+/// Format 1, as it is in the file. Frozen: a change makes a format 2.
+#[derive(Serialize, Deserialize)]
+struct FileV1 {
+    format: u32,
+    what: String,
+    cluster: String,
+    disk: String,
+    node: u64,
+    incarnation: u64,
+    formed: bool,
+    siblings: Vec<String>,
+    founders: Vec<FounderV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FounderV1 {
+    group: u32,
+    replica: u64,
+    disk: String,
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u32,
+}
+
+/// What was found where a data directory was expected.
+#[derive(Debug)]
+pub enum Found {
+    /// There is nothing at this path.
+    Missing,
+    /// A directory with nothing in it, or only with what a first start leaves that was cut off at once.
+    Empty,
+    Disk(Box<Identity>),
+    /// It cannot be read, or its identity is damaged.
+    Unreadable(String),
+}
+
+/// Looks at a directory without changing anything.
+///
+/// # Errors
+/// [`StartError::Foreign`] and [`StartError::NewerFormat`]: not to be touched.
+pub fn inspect(path: &Path) -> Result<Found, StartError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Missing),
+        Err(error) => return Ok(Found::Unreadable(error.to_string())),
+    };
+    let mut others = false;
+    for entry in entries {
+        let name = match entry {
+            Ok(entry) => entry.file_name(),
+            Err(error) => return Ok(Found::Unreadable(error.to_string())),
+        };
+        if name == FILE {
+            return read(path);
+        }
+        let name = name.to_string_lossy();
+        others |= !is_harmless(&name);
+    }
+    if others { Err(StartError::Foreign(path.to_owned())) } else { Ok(Found::Empty) }
+}
+
+/// What an otherwise empty directory may hold: the mark of a fresh file system, and what is written before `cairn.json`.
+fn is_harmless(name: &str) -> bool {
+    matches!(name, "lost+found" | super::directory::LOCK_FILE) || (name.starts_with(FILE) || name.starts_with(".cairn"))
+}
+
+/// Reads `cairn.json`, which is expected to be there.
+pub fn read(directory: &Path) -> Result<Found, StartError> {
+    let path = directory.join(FILE);
+    let bytes = match std::fs::metadata(&path).and_then(|metadata| {
+        if metadata.len() > MAX_LEN { Err(std::io::Error::other("too long")) } else { std::fs::read(&path) }
+    }) {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok(Found::Unreadable(format!("{FILE}: {error}"))),
+    };
+    match serde_json::from_slice::<AnyFormat>(&bytes) {
+        Ok(AnyFormat { format: FORMAT }) => {}
+        Ok(AnyFormat { format }) if format > FORMAT => {
+            return Err(StartError::NewerFormat { path: directory.to_owned(), format, known: FORMAT });
+        }
+        Ok(AnyFormat { format }) => return Ok(Found::Unreadable(format!("{FILE}: unknown format {format}"))),
+        Err(error) => return Ok(Found::Unreadable(format!("{FILE}: {error}"))),
+    }
+    let parsed = serde_json::from_slice::<FileV1>(&bytes).map_err(|error| error.to_string());
+    Ok(match parsed.and_then(Identity::from_file) {
+        Ok(identity) => Found::Disk(Box::new(identity)),
+        Err(error) => Found::Unreadable(format!("{FILE}: {error}")),
+    })
+}
+
+impl Identity {
+    /// Writes `cairn.json`, durably; only the owner can read it.
+    ///
+    /// # Errors
+    /// The file system's. The file is then the old one or the new one.
+    pub fn write(&self, directory: &Path) -> std::io::Result<()> {
+        let file = FileV1 {
+            format: FORMAT,
+            what: WHAT.to_owned(),
+            cluster: self.cluster.to_string(),
+            disk: self.disk.to_string(),
+            node: self.node.0,
+            incarnation: self.incarnation,
+            formed: self.formed,
+            siblings: self.siblings.iter().map(DiskId::to_string).collect(),
+            founders: self
+                .founders
+                .iter()
+                .map(|founder| FounderV1 {
+                    group: founder.group.0,
+                    replica: founder.replica.0,
+                    disk: founder.disk.to_string(),
+                })
+                .collect(),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&file)?;
+        bytes.push(b'\n');
+        durable::write_atomic(&directory.join(FILE), &bytes, 0o600)
+    }
+
+    /// The groups of which the first start put a voter on this disk, with its id.
+    pub fn replicas(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> + '_ {
+        self.founders.iter().filter(|founder| founder.disk == self.disk).map(|founder| (founder.group, founder.replica))
+    }
+
+    fn from_file(file: FileV1) -> Result<Self, String> {
+        fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+            text.parse().map_err(|error: T::Err| error.to_string())
+        }
+        let identity = Self {
+            cluster: id(&file.cluster)?,
+            disk: id(&file.disk)?,
+            node: NodeId(file.node),
+            incarnation: file.incarnation,
+            formed: file.formed,
+            siblings: file.siblings.iter().map(|text| id(text)).collect::<Result<_, _>>()?,
+            founders: file
+                .founders
+                .iter()
+                .map(|founder| {
+                    Ok::<_, String>(Founder {
+                        group: GroupId(founder.group),
+                        replica: ReplicaId(founder.replica),
+                        disk: id(&founder.disk)?,
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        if identity.siblings.contains(&identity.disk) { Ok(identity) } else { Err("it is no sibling of its own".into()) }
+    }
+}

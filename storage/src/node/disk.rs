@@ -1,0 +1,213 @@
+//! One open disk of this node: its directory, its chunk store and its metadata database.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rocksdb::{Cache, WriteBufferManager};
+use tokio_util::sync::CancellationToken;
+
+use super::options::NodeOptions;
+use crate::chunk::{self, ChunkStore};
+use crate::client::{DiskError, DiskService, RepairService};
+use crate::cluster::identity::{self, Found};
+use crate::cluster::{Directory, Identity};
+use crate::meta;
+use crate::raft::{DiskDb, DiskDbOptions};
+use crate::types::{ChunkId, DiskId};
+use crate::wire::Stat;
+
+/// What the databases of all disks of the process share, so that their memory is bounded together.
+#[derive(Clone)]
+pub struct Memory {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl Memory {
+    pub fn new(options: &NodeOptions) -> Self {
+        let cache = Cache::new_lru_cache(options.cache_bytes);
+        // Write buffers count against the cache.
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
+        Self { cache, write_buffers }
+    }
+}
+
+/// A disk that is open. It serves until it is marked as down, and never again after that.
+pub struct LocalDisk {
+    pub directory: Directory,
+    pub store: Arc<ChunkStore>,
+    pub db: Arc<DiskDb>,
+    down: AtomicBool,
+    /// Ends the loops that work on the disk.
+    pub stop: CancellationToken,
+}
+
+impl LocalDisk {
+    /// Opens what is in the directory. Blocks, for as long as it takes to read what was written last.
+    ///
+    /// # Errors
+    /// Why the disk cannot be used, for a person.
+    pub fn open(directory: Directory, options: &NodeOptions, memory: &Memory) -> Result<Arc<Self>, String> {
+        let identity = &directory.identity;
+        let chunk_options = chunk::Options {
+            label: identity.disk.to_string(),
+            segment_len: options.segment_len,
+            reserve_bytes: options.reserve_bytes,
+            block_cache: Some(memory.cache.clone()),
+            write_buffer_manager: Some(memory.write_buffers.clone()),
+            ..chunk::Options::default()
+        };
+        let db_options = DiskDbOptions {
+            cache: &memory.cache,
+            write_buffers: &memory.write_buffers,
+            column_families: meta::column_families(&memory.cache),
+        };
+        let db = DiskDb::open(identity.disk, &directory.path.join("meta"), db_options)
+            .map_err(|error| error.to_string())?;
+        let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
+        Ok(Arc::new(Self { directory, store, db, down: AtomicBool::new(false), stop: CancellationToken::new() }))
+    }
+
+    pub fn id(&self) -> DiskId {
+        self.directory.identity.disk
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.directory.identity
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.directory.path
+    }
+
+    /// Whether it takes and gives chunks.
+    pub fn is_up(&self) -> bool {
+        !self.down.load(Ordering::Acquire) && !self.store.failed()
+    }
+
+    /// From now on no call is answered.
+    pub fn mark_down(&self) {
+        self.down.store(true, Ordering::Release);
+    }
+
+    /// Answers calls again, after a pause in which it only did not answer in time.
+    pub fn mark_up(&self) {
+        self.down.store(false, Ordering::Release);
+    }
+
+    /// Looks whether the disk is there and works. Blocks on the file system.
+    pub fn check(&self) -> Result<(), Trouble> {
+        if self.store.failed() {
+            return Err(Trouble::Failed("the chunk store has failed".to_owned()));
+        }
+        if let Some(why) = self.db.failure().borrow().as_deref() {
+            return Err(Trouble::Failed(format!("the metadata has failed: {why}")));
+        }
+        rustix::fs::statfs(self.path()).map_err(|error| Trouble::Gone(error.to_string()))?;
+        match identity::read(self.path()) {
+            Ok(Found::Disk(identity)) if identity.disk == self.id() => Ok(()),
+            Ok(Found::Disk(identity)) => Err(Trouble::Gone(format!("disk {} is in its place", identity.disk))),
+            Ok(Found::Unreadable(why)) => Err(Trouble::Gone(why)),
+            Ok(Found::Missing | Found::Empty) => Err(Trouble::Gone("it is not there".to_owned())),
+            Err(error) => Err(Trouble::Gone(error.to_string())),
+        }
+    }
+
+    /// Ends its loops and closes its chunk store. Its database is closed by the one who runs the replicas.
+    pub async fn close(&self) {
+        self.mark_down();
+        self.stop.cancel();
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(disk = %self.id(), %error, "the chunk store did not close well");
+        }
+    }
+
+    fn serving(&self) -> Result<&ChunkStore, DiskError> {
+        if self.down.load(Ordering::Acquire) {
+            return Err(DiskError::Unavailable("the disk is down".to_owned()));
+        }
+        Ok(&self.store)
+    }
+}
+
+/// Why a disk is taken out of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its directory is not there any more. It may come back.
+    Gone(String),
+    /// A write or an fsync failed. Nothing is tried again before the process is started anew.
+    Failed(String),
+}
+
+impl DiskService for LocalDisk {
+    fn put(&self, id: ChunkId, data: Vec<Bytes>) -> BoxFuture<'_, Result<(), DiskError>> {
+        match self.serving() {
+            Ok(store) => DiskService::put(store, id, data),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn get(&self, id: ChunkId, range: Range<u32>) -> BoxFuture<'_, Result<Vec<Bytes>, DiskError>> {
+        match self.serving() {
+            Ok(store) => DiskService::get(store, id, range),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn touch(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<bool>, DiskError>> {
+        match self.serving() {
+            Ok(store) => DiskService::touch(store, ids),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+}
+
+impl RepairService for LocalDisk {
+    fn stat(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<Option<Stat>>, DiskError>> {
+        async move {
+            self.serving()?;
+            let store = self.store.clone();
+            let look = move || {
+                ids.iter()
+                    .map(|id| Ok(store.stat(id)?.map(|info| Stat { len: info.len, stored_ms: info.stored_ms })))
+                    .collect()
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
+        }
+        .boxed()
+    }
+
+    fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>> {
+        async move { self.serving()?.verify(id).await }.boxed()
+    }
+}
+
+/// A disk of the map that is not open here: every call says so.
+pub struct AbsentDisk;
+
+impl AbsentDisk {
+    fn answer<T: Send + 'static>() -> BoxFuture<'static, Result<T, DiskError>> {
+        std::future::ready(Err(DiskError::Unavailable("the disk is not there".to_owned()))).boxed()
+    }
+}
+
+impl DiskService for AbsentDisk {
+    fn put(&self, _: ChunkId, _: Vec<Bytes>) -> BoxFuture<'_, Result<(), DiskError>> {
+        Self::answer()
+    }
+
+    fn get(&self, _: ChunkId, _: Range<u32>) -> BoxFuture<'_, Result<Vec<Bytes>, DiskError>> {
+        Self::answer()
+    }
+
+    fn touch(&self, _: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<bool>, DiskError>> {
+        Self::answer()
+    }
+}

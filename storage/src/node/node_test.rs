@@ -1,0 +1,264 @@
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::client::{DiskError, DiskService};
+use crate::meta::record::{Attributes, ChunkEntry, ETag};
+use crate::meta::command::{NewBody, WriteCondition};
+use crate::meta::{Answer, Command, Outcome, Query, RootCommand};
+use crate::repair::RepairOptions;
+use crate::types::{BucketId, ChunkId, DiskId, ManifestId, ROOT_GROUP, UserId};
+
+const GROUP: GroupId = GroupId(1);
+
+fn options(dir: &Path, disks: usize) -> NodeOptions {
+    NodeOptions {
+        directories: (1..=disks).map(|number| dir.join(format!("disk{number}"))).collect(),
+        rpc: "127.0.0.1:0".to_owned(),
+        reserve_bytes: 0,
+        segment_len: 64 << 20,
+        cache_bytes: 32 << 20,
+        write_buffer_bytes: 16 << 20,
+        repair: RepairOptions { grace_ms: 2_000, settle_ms: 200, ..RepairOptions::default() },
+        ..NodeOptions::default()
+    }
+}
+
+async fn start(dir: &Path, disks: usize) -> Node {
+    Node::start(options(dir, disks)).await.unwrap()
+}
+
+/// A bucket that is ready for objects.
+async fn make_bucket(client: &Client, name: &str) -> BucketId {
+    let owner = root_user(client).await;
+    let reserve = RootCommand::ReserveBucket { name: name.to_owned(), owner, region: "r".to_owned(), group: GROUP };
+    let Outcome::Directory(entry) = client.command(ROOT_GROUP, Command::Root(reserve)).await.unwrap().unwrap() else {
+        panic!("not a directory entry");
+    };
+    let bucket = crate::meta::record::BucketRecord {
+        id: entry.id,
+        name: name.to_owned(),
+        owner,
+        region: entry.region,
+        created_ms: entry.created_ms,
+        sealed: false,
+    };
+    client.command(GROUP, Command::CreateBucket { bucket }).await.unwrap().unwrap();
+    let activate = RootCommand::ActivateBucket { name: name.to_owned(), bucket: entry.id };
+    client.command(ROOT_GROUP, Command::Root(activate)).await.unwrap().unwrap();
+    entry.id
+}
+
+async fn root_user(client: &Client) -> UserId {
+    match client.query(ROOT_GROUP, Query::Users).await.unwrap() {
+        Answer::Users(users) => users.iter().find(|user| user.root).unwrap().id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Stores a chunk on every disk that is up and makes it an object.
+async fn put(client: &Client, bucket: BucketId, key: &str, data: &'static [u8]) -> ChunkId {
+    let chunk = ChunkId::of(GROUP, data);
+    let map = client.map();
+    let disks: Vec<DiskId> = map.disks.iter().map(|disk| disk.id).collect();
+    let mut acknowledged = 0;
+    for (bit, disk) in disks.iter().enumerate().filter(|(_, disk)| client.is_up(**disk)) {
+        client.disk(*disk).unwrap().put(chunk, vec![Bytes::from_static(data)]).await.unwrap();
+        acknowledged |= 1 << bit;
+    }
+    let body = NewBody::Chunks {
+        id: ManifestId::random(),
+        chunks: vec![ChunkEntry { hash: chunk.hash, len: data.len() as u32 }],
+        disks: disks.clone(),
+        acknowledged: vec![acknowledged],
+        homes: vec![(1 << disks.len()) - 1],
+        oldest_touch_age_ms: 0,
+    };
+    let command = Command::PutObject {
+        bucket,
+        key: key.to_owned(),
+        condition: WriteCondition::Always,
+        owner: UserId::random(),
+        size: data.len() as u64,
+        etag: ETag { md5: [0; 16], parts: None },
+        checksum: None,
+        attributes: Attributes::default(),
+        body,
+    };
+    client.command(GROUP, command).await.unwrap().unwrap();
+    chunk
+}
+
+async fn has(client: &Client, disk: DiskId, chunk: ChunkId, data: &[u8]) -> bool {
+    match client.disk(disk).unwrap().get(chunk, 0..data.len() as u32).await {
+        Ok(pieces) => pieces.concat() == data,
+        Err(DiskError::NotFound | DiskError::Unavailable(_)) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Waits until it holds.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(40), "{what}: not within 40 seconds");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    assert!(node.is_ready());
+    assert_eq!((node.map().copies(), node.map().groups.len()), (3, 2));
+    assert!(node.map().groups.iter().all(|group| group.replicas.len() == 3));
+    let (root, made) = (node.root_credentials().0.clone(), node.root_credentials().1);
+    assert!(made);
+    let (client, secret) = (node.client(), node.secret().clone());
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"the bytes of an object").await;
+    node.shutdown().await;
+
+    let begun = Instant::now();
+    let node = start(dir.path(), 3).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(node.secret(), &secret);
+    assert_eq!((node.root_credentials().0, node.root_credentials().1), (&root, false));
+    let client = node.client();
+    for disk in &node.map().disks {
+        assert!(has(&client, disk.id, chunk, b"the bytes of an object").await);
+    }
+    assert_eq!(client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(), Answer::Referenced(vec![true]));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_disk_forms_a_cluster_of_one_copy() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 1).await;
+    assert!(node.is_ready());
+    assert_eq!(node.map().copies(), 1);
+    make_bucket(&node.client(), "things").await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_start_on_the_same_directories_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 2).await;
+    let refused = Node::start(options(dir.path(), 2)).await.err().unwrap();
+    assert!(matches!(refused, StartError::Locked(_)), "{refused}");
+    node.shutdown().await;
+    start(dir.path(), 2).await.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_lost_while_it_runs_comes_back_and_is_repaired() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    put(&client, bucket, "before", b"before").await;
+    let lost = node.status().disks[1].id;
+    let (here, away) = (dir.path().join("disk2"), dir.path().join("away"));
+    std::fs::create_dir(&away).unwrap();
+    std::process::Command::new("mv").arg(&here).arg(&away).status().unwrap();
+    eventually("the loss is seen", || async { !client.is_up(lost) }).await;
+
+    let while_away = put(&client, bucket, "while-away", b"while away").await;
+    assert!(!has(&client, lost, while_away, b"while away").await);
+    std::process::Command::new("mv").arg(away.join("disk2")).arg(&here).status().unwrap();
+    eventually("the disk is back", || async { client.is_up(lost) }).await;
+    eventually("the chunk is repaired", || has(&client, lost, while_away, b"while away")).await;
+    eventually("the queue is empty", || async {
+        client.query(GROUP, Query::Repairs { limit: 10 }).await.unwrap() == Answer::Repairs(Vec::new())
+    })
+    .await;
+    assert_eq!(node.status().replicas.len(), 6);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_missing_or_empty_at_a_start_is_absent_and_never_made_anew() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let bucket = make_bucket(&node.client(), "things").await;
+    let ids: Vec<DiskId> = node.status().disks.iter().map(|disk| disk.id).collect();
+    node.shutdown().await;
+    let (here, away) = (dir.path().join("disk1"), dir.path().join("away"));
+    std::process::Command::new("mv").arg(&here).arg(&away).status().unwrap();
+
+    let node = start(dir.path(), 3).await;
+    assert!(node.is_ready() && !here.exists());
+    let client = node.client();
+    let chunk = put(&client, bucket, "one", b"one").await;
+    assert!(!client.is_up(ids[0]) && client.disk(ids[0]).is_some());
+    node.shutdown().await;
+
+    std::fs::create_dir(&here).unwrap();
+    let node = start(dir.path(), 3).await;
+    assert_eq!(std::fs::read_dir(&here).unwrap().count(), 0);
+    assert_eq!(node.status().absent.len(), 1);
+    let client = node.client();
+    assert!(!client.is_up(ids[0]));
+    std::fs::remove_dir(&here).unwrap();
+    std::process::Command::new("mv").arg(&away).arg(&here).status().unwrap();
+    eventually("the disk is back", || async { client.is_up(ids[0]) }).await;
+    eventually("the chunk is repaired", || has(&client, ids[0], chunk, b"one")).await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nothing_refers_to_is_dropped_after_the_grace_time_and_what_is_live_stays() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 2).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    let live = put(&client, bucket, "live", b"live").await;
+    let deleted = put(&client, bucket, "deleted", b"deleted").await;
+    let orphan = ChunkId::of(GROUP, b"orphan");
+    let disks: Vec<DiskId> = node.map().disks.iter().map(|disk| disk.id).collect();
+    client.disk(disks[0]).unwrap().put(orphan, vec![Bytes::from_static(b"orphan")]).await.unwrap();
+    let target = crate::meta::command::DeleteTarget {
+        key: "deleted".to_owned(),
+        condition: WriteCondition::Always,
+        modified_ms: None,
+        size: None,
+    };
+    client.command(GROUP, Command::DeleteObjects { bucket, targets: vec![target] }).await.unwrap().unwrap();
+    assert!(has(&client, disks[0], orphan, b"orphan").await);
+    eventually("the garbage is gone", || async {
+        !has(&client, disks[0], orphan, b"orphan").await
+            && !has(&client, disks[0], deleted, b"deleted").await
+            && !has(&client, disks[1], deleted, b"deleted").await
+    })
+    .await;
+    assert!(has(&client, disks[0], live, b"live").await && has(&client, disks[1], live, b"live").await);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_missing_without_a_note_is_found_after_a_start() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"a chunk").await;
+    let poor = node.view.inner.local_disks()[2].clone();
+    poor.store.condemn(vec![chunk]).await.unwrap();
+    // The clock of the test runs in the same milliseconds.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(poor.store.drop_condemned(chunk, 1).await.unwrap());
+    assert!(!has(&client, poor.id(), chunk, b"a chunk").await);
+    drop(poor);
+    node.shutdown().await;
+    let node = start(dir.path(), 3).await;
+    let client = node.client();
+    let poor = node.view.inner.local_disks()[2].id();
+    eventually("the copy is made anew", || has(&client, poor, chunk, b"a chunk")).await;
+    node.shutdown().await;
+}

@@ -1,0 +1,187 @@
+//! One task for each data directory: looks after the disk in it, takes it out of use when it fails or goes, and opens
+//! it again when it comes back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::{LocalDisk, Trouble};
+use super::inner::{Inner, View};
+use crate::cluster::directory;
+use crate::raft::{Origin, StartError};
+use crate::repair::{self, World};
+use crate::types::{GroupId, ReplicaId};
+
+/// How often a disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A disk that does not answer a look within this is passed over until it does.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the closing of a disk that is gone is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often an absent disk is looked for, at first and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// Looks after the directory for as long as it is polled. `disk` is what is open there at first.
+pub async fn supervise(view: Arc<View>, path: PathBuf, mut disk: Option<Arc<LocalDisk>>) {
+    loop {
+        let open = match disk.take() {
+            Some(disk) => disk,
+            None => wait_for_return(&view.inner, &path).await,
+        };
+        start_walk(&view, &open);
+        let trouble = watch(&open).await;
+        if take_down(&view.inner, open, trouble).await == Fate::Final {
+            return;
+        }
+    }
+}
+
+fn start_walk(view: &Arc<View>, disk: &Arc<LocalDisk>) {
+    let world: Arc<dyn World> = view.clone();
+    let walk = repair::walk_disk(world, disk.id(), disk.store.clone(), view.inner.options.repair.clone());
+    let stop = disk.stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(walk).await });
+}
+
+/// Returns when the disk must not be used any more.
+async fn watch(disk: &Arc<LocalDisk>) -> Trouble {
+    let mut failure = disk.db.failure();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            failed = failure.wait_for(Option::is_some) => {
+                // Without a sender the database is closed.
+                let why = failed.ok().and_then(|why| why.clone());
+                return Trouble::Failed(format!("the metadata has failed: {}", why.as_deref().unwrap_or("closed")));
+            }
+        }
+        let looked_at = disk.clone();
+        let mut look = tokio::task::spawn_blocking(move || looked_at.check());
+        let found = match tokio::time::timeout(LOOK_TIMEOUT, &mut look).await {
+            Ok(found) => found,
+            Err(_) => {
+                tracing::warn!(disk = %disk.id(), path = %disk.path().display(), "a disk does not answer");
+                disk.mark_down();
+                let found = look.await;
+                disk.mark_up();
+                found
+            }
+        };
+        match found {
+            Ok(Ok(())) => {}
+            Ok(Err(trouble)) => return trouble,
+            Err(error) => return Trouble::Failed(error.to_string()),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It may come back.
+    Waits,
+    /// Not in this process.
+    Final,
+}
+
+async fn take_down(inner: &Inner, disk: Arc<LocalDisk>, trouble: Trouble) -> Fate {
+    let (id, path) = (disk.id(), disk.path().to_owned());
+    let (why, fate) = match trouble {
+        Trouble::Gone(why) => (why, Fate::Waits),
+        Trouble::Failed(why) => (why, Fate::Final),
+    };
+    tracing::error!(disk = %id, path = %path.display(), %why, "a disk is lost; the others go on");
+    metrics::counter!("cairn_disk_failures_total").increment(1);
+    if fate == Fate::Final {
+        disk.db.fail(&why);
+    }
+    inner.remove_disk(&disk, why);
+    let replicas = inner.replicas.clone();
+    // A disk that hangs hangs here too; its tasks are left behind then.
+    let closing = tokio::spawn(async move {
+        replicas.remove_disk(id).await;
+        disk.close().await;
+    });
+    if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+        tracing::warn!(disk = %id, "a lost disk does not close");
+    }
+    fate
+}
+
+async fn wait_for_return(inner: &Arc<Inner>, path: &Path) -> Arc<LocalDisk> {
+    let mut pause = FIRST_RETRY;
+    loop {
+        tokio::time::sleep(pause).await;
+        match reopen(inner, path).await {
+            Ok(disk) => {
+                tracing::info!(disk = %disk.id(), path = %path.display(), "a disk is back");
+                inner.add_disk(disk.clone());
+                return disk;
+            }
+            Err(Absent::NotThere(why)) => {
+                inner.set_absent(path.to_owned(), why);
+                pause = FIRST_RETRY;
+            }
+            Err(Absent::Unusable(why)) => {
+                tracing::warn!(path = %path.display(), %why, "a disk cannot be opened");
+                inner.set_absent(path.to_owned(), why);
+                pause = LAST_RETRY.min(pause * 2);
+            }
+        }
+    }
+}
+
+enum Absent {
+    /// The look at it was cheap.
+    NotThere(String),
+    /// It is there, and opening it failed.
+    Unusable(String),
+}
+
+async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absent> {
+    let (shared, path) = (inner.clone(), path.to_owned());
+    let open = move || {
+        let taken: Vec<_> = shared.local_disks().iter().map(|disk| disk.id()).collect();
+        let directory = directory::rejoin(&path, shared.cluster, shared.node, &taken).map_err(Absent::NotThere)?;
+        LocalDisk::open(directory, &shared.options, &shared.memory).map_err(Absent::Unusable)
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    let disk = opened.unwrap_or_else(|error| Err(Absent::Unusable(error.to_string())))?;
+    if let Err(why) = start_replicas(inner, &disk, Origin::Existing).await {
+        inner.replicas.remove_disk(disk.id()).await;
+        disk.close().await;
+        return Err(Absent::Unusable(why));
+    }
+    Ok(disk)
+}
+
+/// Starts the replicas that live on the disk. One that has lost its memory is left out: the group goes on without it,
+/// and the disk still has its chunks.
+///
+/// # Errors
+/// The disk cannot be used.
+pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, origin: Origin) -> Result<(), String> {
+    let db = disk.db.clone();
+    let records = tokio::task::spawn_blocking(move || db.replicas())
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    let mut replicas: Vec<(GroupId, ReplicaId)> = disk.identity().replicas().collect();
+    replicas.extend(records.iter().map(|record| (record.group, record.replica)));
+    replicas.retain(|(group, replica)| {
+        !records.iter().any(|record| record.retired && (record.group, record.replica) == (*group, *replica))
+    });
+    replicas.sort_unstable();
+    replicas.dedup();
+    for (group, replica) in replicas {
+        match inner.replicas.start_replica(disk.db.clone(), group, replica, origin).await {
+            Ok(()) => {}
+            Err(StartError::Failed { why, .. }) => return Err(why),
+            Err(error) => {
+                tracing::error!(disk = %disk.id(), %error, "a replica is not started");
+                metrics::counter!("cairn_replicas_refused_total").increment(1);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Works off the repair queue of each group that this node leads: asks the homes of a chunk, and copies it, verified,
+//! to those that lack it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::plan::{HomeState, Need, need};
+use super::{RepairOptions, World};
+use crate::chunk::hashes_to;
+use crate::client::{DiskError, RepairService, ServiceError};
+use crate::meta::record::RepairEntry;
+use crate::meta::{Answer, Command, Query};
+use crate::placement;
+use crate::types::{ChunkId, ClusterMap, DiskId, GroupId, UnixMillis, now_ms};
+use crate::wire::Stat;
+
+/// Entries in one round.
+const PAGE: u32 = 1000;
+/// The rest after a round that settled something, after one that found nothing, and after one that could do nothing.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+const STUCK_PAUSE: Duration = Duration::from_secs(5);
+
+pub async fn run(world: Arc<dyn World>, options: RepairOptions) {
+    loop {
+        let map = world.client().map();
+        let (mut busy, mut stuck) = (false, false);
+        for group in map.metadata_groups() {
+            if !world.leads(group) {
+                continue;
+            }
+            let heal = Heal { world: &*world, options: &options, map: &map, group };
+            match heal.round().await {
+                Ok(Round { settled, waiting }) => {
+                    busy |= settled > 0;
+                    stuck |= waiting > 0;
+                }
+                Err(error) => tracing::debug!(%group, %error, "repair waits"),
+            }
+        }
+        tokio::time::sleep(match (busy, stuck) {
+            (true, _) => BUSY_PAUSE,
+            (false, false) => IDLE_PAUSE,
+            (false, true) => STUCK_PAUSE,
+        })
+        .await;
+    }
+}
+
+struct Heal<'a> {
+    world: &'a dyn World,
+    options: &'a RepairOptions,
+    map: &'a ClusterMap,
+    group: GroupId,
+}
+
+/// How an entry stands after it was worked on.
+enum End {
+    Done,
+    /// A home is down, or no copy can be had right now; the error, where there was one.
+    Waits(Option<DiskError>),
+}
+
+/// What came of a round.
+#[derive(Default)]
+struct Round {
+    settled: usize,
+    waiting: usize,
+}
+
+impl Heal<'_> {
+    /// Works on the oldest entries.
+    async fn round(&self) -> Result<Round, ServiceError> {
+        let client = self.world.client();
+        let Answer::Repairs(entries) = client.query(self.group, Query::Repairs { limit: PAGE }).await? else {
+            return Ok(Round::default());
+        };
+        let now = now_ms();
+        let is_full = entries.len() >= PAGE as usize;
+        let old = |entry: &RepairEntry| now.saturating_sub(entry.queued_ms) >= self.options.settle_ms;
+        let entries: Vec<_> = entries.into_iter().filter(old).collect();
+        if entries.is_empty() {
+            return Ok(Round::default());
+        }
+        let entries = self.with_needs(entries).await?;
+        let mut done: Vec<([u8; 32], UnixMillis)> = Vec::new();
+        let mut waiting = Vec::new();
+        let mut failure = None;
+        let mut ends = futures::stream::iter(entries)
+            .map(|(entry, need)| async move { (self.settle(&entry, need).await, entry) })
+            .buffer_unordered(self.options.copies_at_a_time.max(1));
+        while let Some((end, entry)) = ends.next().await {
+            match end {
+                End::Done => done.push((entry.hash, entry.queued_ms)),
+                End::Waits(error) => {
+                    failure = failure.or(error);
+                    waiting.push(entry);
+                }
+            }
+        }
+        drop(ends);
+        if let Some(error) = failure {
+            tracing::warn!(group = %self.group, chunks = waiting.len(), %error, "chunks cannot be repaired yet");
+        }
+        let round = Round { settled: done.len(), waiting: waiting.len() };
+        if !done.is_empty() {
+            metrics::counter!("cairn_repairs_finished_total").increment(done.len() as u64);
+            self.command(Command::FinishRepair { done }).await?;
+        } else if is_full {
+            // Nothing can be done for any of them; those behind them get their turn.
+            let mut by_known: HashMap<Vec<DiskId>, Vec<[u8; 32]>> = HashMap::new();
+            for entry in waiting {
+                by_known.entry(entry.known).or_default().push(entry.hash);
+            }
+            for (known, hashes) in by_known {
+                self.command(Command::QueueRepair { hashes, known }).await?;
+            }
+        }
+        Ok(round)
+    }
+
+    async fn command(&self, command: Command) -> Result<(), ServiceError> {
+        if let Err(rejection) = self.world.client().command(self.group, command).await? {
+            tracing::warn!(group = %self.group, %rejection, "a group refused a step of repair");
+        }
+        Ok(())
+    }
+
+    /// What each entry needs. What is not referenced any more needs nothing.
+    async fn with_needs(&self, entries: Vec<RepairEntry>) -> Result<Vec<(RepairEntry, Need)>, ServiceError> {
+        let hashes: Vec<_> = entries.iter().map(|entry| entry.hash).collect();
+        let count = hashes.len();
+        let referenced = match self.world.client().query(self.group, Query::Referenced { hashes }).await? {
+            Answer::Referenced(referenced) if referenced.len() == count => referenced,
+            _ => return Err(ServiceError::Refused("the answer is of another kind".to_owned())),
+        };
+        let homes: Vec<Vec<DiskId>> =
+            entries.iter().map(|entry| placement::homes(&self.chunk(entry), self.map)).collect();
+        let states = self.ask_homes(&entries, &homes).await;
+        let needs = entries.into_iter().zip(homes).zip(referenced).enumerate().map(|(at, ((entry, homes), live))| {
+            let state = |home: &DiskId| (*home, states.get(&(at, *home)).copied().unwrap_or(HomeState::Down));
+            let states: Vec<_> = homes.iter().map(state).collect();
+            let need = if live { need(&states, &entry.known, entry.queued_ms) } else { Need::default() };
+            (entry, need)
+        });
+        Ok(needs.collect())
+    }
+
+    /// One question for each disk, about all chunks that have their home there.
+    async fn ask_homes(&self, entries: &[RepairEntry], homes: &[Vec<DiskId>]) -> HashMap<(usize, DiskId), HomeState> {
+        let mut questions: HashMap<DiskId, Vec<usize>> = HashMap::new();
+        for (at, homes) in homes.iter().enumerate() {
+            for home in homes {
+                questions.entry(*home).or_default().push(at);
+            }
+        }
+        let mut states = HashMap::new();
+        for (disk, places) in questions {
+            let Some(service) = self.world.repair_disk(disk) else { continue };
+            let chunks = places.iter().filter_map(|at| entries.get(*at)).map(|entry| self.chunk(entry)).collect();
+            match service.stat(chunks).await {
+                Ok(stats) => states.extend(places.into_iter().zip(stats).map(|(at, stat)| {
+                    ((at, disk), stat.map_or(HomeState::Missing, HomeState::Has))
+                })),
+                Err(error) => tracing::debug!(%disk, %error, "a home does not answer"),
+            }
+        }
+        states
+    }
+
+    async fn settle(&self, entry: &RepairEntry, mut need: Need) -> End {
+        let chunk = self.chunk(entry);
+        for disk in std::mem::take(&mut need.doubtful) {
+            let verified = match self.world.repair_disk(disk) {
+                Some(service) => service.verify(chunk).await,
+                None => Err(DiskError::Unavailable("it went down".to_owned())),
+            };
+            match verified {
+                Ok(()) => {}
+                Err(DiskError::Busy) => need.waits = true,
+                // A put replaces a copy that cannot be read, too.
+                Err(_) => need.missing.push(disk),
+            }
+        }
+        if !need.missing.is_empty()
+            && let Err(error) = self.copy(&chunk, entry, &need).await
+        {
+            return End::Waits(Some(error));
+        }
+        if need.waits { End::Waits(None) } else { End::Done }
+    }
+
+    /// Reads a verified copy and stores it on the homes that lack it.
+    async fn copy(&self, chunk: &ChunkId, entry: &RepairEntry, need: &Need) -> Result<(), DiskError> {
+        let data = self.read(chunk, entry, need).await?;
+        for disk in &need.missing {
+            let service = self
+                .world
+                .repair_disk(*disk)
+                .ok_or_else(|| DiskError::Unavailable("the home went down".to_owned()))?;
+            service.put(*chunk, data.clone()).await?;
+            metrics::counter!("cairn_chunks_repaired_total").increment(1);
+            tracing::debug!(%chunk, %disk, "a copy was made anew");
+        }
+        Ok(())
+    }
+
+    /// The bytes of the chunk from any disk that has them, those that should first.
+    async fn read(&self, chunk: &ChunkId, entry: &RepairEntry, need: &Need) -> Result<Vec<Bytes>, DiskError> {
+        let mut sources = entry.known.clone();
+        let order = placement::order(chunk, self.map).into_iter();
+        let others = self.map.disks.iter().map(|disk| disk.id);
+        for disk in order.chain(others) {
+            if !sources.contains(&disk) {
+                sources.push(disk);
+            }
+        }
+        let mut failure = DiskError::NotFound;
+        for disk in sources {
+            let Some(service) = self.world.repair_disk(disk) else { continue };
+            match read_whole(&*service, chunk, need.len).await {
+                Ok(data) => return Ok(data),
+                Err(DiskError::NotFound) => {}
+                Err(error) => failure = error,
+            }
+        }
+        if matches!(failure, DiskError::NotFound) {
+            metrics::counter!("cairn_repairs_without_source_total").increment(1);
+        }
+        Err(failure)
+    }
+
+    fn chunk(&self, entry: &RepairEntry) -> ChunkId {
+        ChunkId { group: self.group, hash: entry.hash }
+    }
+}
+
+/// All of a chunk, its hash checked.
+async fn read_whole(service: &dyn RepairService, chunk: &ChunkId, len: Option<u32>) -> Result<Vec<Bytes>, DiskError> {
+    let len = match len {
+        Some(len) => len,
+        None => match service.stat(vec![*chunk]).await?.first() {
+            Some(Some(Stat { len, .. })) => *len,
+            _ => return Err(DiskError::NotFound),
+        },
+    };
+    let data = service.get(*chunk, 0..len).await?;
+    let chunk = *chunk;
+    let checked = tokio::task::spawn_blocking(move || hashes_to(&chunk, &data).then_some(data)).await;
+    checked.map_err(|error| DiskError::Unavailable(error.to_string()))?.ok_or(DiskError::Corrupt)
+}

@@ -1,0 +1,164 @@
+//! The walk over the chunks of one disk: what no manifest refers to is condemned, and dropped after the grace time; and
+//! after a disk came back, what the other homes of a chunk lack is queued for repair.
+//!
+//! A later step of this walk is the scrub, which reads every chunk over some weeks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::{Verdict, judge};
+use super::{RepairOptions, World};
+use crate::chunk::{ChunkInfo, ChunkStore};
+use crate::client::DiskError;
+use crate::meta::{Answer, Command, Query};
+use crate::placement;
+use crate::types::{ChunkId, DiskId, GroupId, now_ms};
+
+/// Chunks in one step.
+const STEP: usize = 256;
+/// The longest rest between two steps.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The shortest.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
+/// Drops that are under way at a time; they share an fsync.
+const DROPS_AT_A_TIME: usize = 64;
+
+/// Why a step was not done: it is done again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Group(#[from] crate::client::ServiceError),
+    #[error("the answer is of another kind")]
+    Answer,
+}
+
+/// Walks over the disk again and again, for as long as it is polled.
+pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
+    let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
+    let mut checked_generation = None;
+    let walk = Walk { world, disk, store, grace_ms: options.grace_ms };
+    loop {
+        let begun = Instant::now();
+        let generation = walk.world.generation();
+        // What a disk missed while it was away is in the queue; this finds what is in none.
+        let check_homes = checked_generation != Some(generation);
+        if walk.all(every, check_homes).await {
+            checked_generation = Some(generation);
+            metrics::histogram!("cairn_walk_seconds", "disk" => disk.to_string())
+                .record(begun.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(every.saturating_sub(begun.elapsed()).max(MIN_PAUSE)).await;
+    }
+}
+
+struct Walk {
+    world: Arc<dyn World>,
+    disk: DiskId,
+    store: Arc<ChunkStore>,
+    grace_ms: u64,
+}
+
+impl Walk {
+    /// Goes over all chunks once; `false` where it was cut off.
+    async fn all(&self, every: Duration, check_homes: bool) -> bool {
+        let steps = self.store.usage().chunks / STEP as u64 + 1;
+        let pause = every.div_f64(steps as f64 * 2.0).clamp(MIN_PAUSE, MAX_PAUSE);
+        let mut after = None;
+        loop {
+            match self.step(after, check_homes).await {
+                Ok(Some(last)) => after = Some(last),
+                Ok(None) => return true,
+                Err(error) => {
+                    tracing::debug!(disk = %self.disk, %error, "the walk over a disk waits");
+                    return false;
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Looks at the chunks after `after`; the last one of them, if there are more.
+    async fn step(&self, after: Option<ChunkId>, check_homes: bool) -> Result<Option<ChunkId>, StepError> {
+        let store = self.store.clone();
+        let chunks = tokio::task::spawn_blocking(move || store.list(after, STEP))
+            .await
+            .map_err(|error| DiskError::Unavailable(error.to_string()))??;
+        let last = chunks.last().map(|(id, _)| *id).filter(|_| chunks.len() == STEP);
+        // The list is in the order of the groups.
+        for chunks in chunks.chunk_by(|(left, _), (right, _)| left.group == right.group) {
+            if let Some((first, _)) = chunks.first() {
+                self.settle(first.group, chunks, check_homes).await?;
+            }
+        }
+        Ok(last)
+    }
+
+    async fn settle(&self, group: GroupId, chunks: &[(ChunkId, ChunkInfo)], check_homes: bool) -> Result<(), StepError> {
+        let hashes = chunks.iter().map(|(id, _)| id.hash).collect();
+        let referenced = match self.world.client().query(group, Query::Referenced { hashes }).await? {
+            Answer::Referenced(referenced) if referenced.len() == chunks.len() => referenced,
+            _ => return Err(StepError::Answer),
+        };
+        let now = now_ms();
+        let (mut clear, mut condemn, mut drop, mut live) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for ((id, info), referenced) in chunks.iter().zip(referenced) {
+            match judge(info, referenced, now, self.grace_ms) {
+                Verdict::Keep => {}
+                Verdict::Clear => clear.push(*id),
+                Verdict::Condemn => condemn.push(*id),
+                Verdict::Drop => drop.push(*id),
+            }
+            if referenced {
+                live.push(*id);
+            }
+        }
+        if !clear.is_empty() {
+            self.store.touch(clear).await?;
+        }
+        if !condemn.is_empty() {
+            metrics::counter!("cairn_chunks_condemned_total").increment(condemn.len() as u64);
+            self.store.condemn(condemn).await?;
+        }
+        for drops in drop.chunks(DROPS_AT_A_TIME) {
+            let dropped = futures::future::try_join_all(
+                drops.iter().map(|id| self.store.drop_condemned(*id, self.grace_ms)),
+            );
+            let count = dropped.await?.into_iter().filter(|dropped| *dropped).count();
+            metrics::counter!("cairn_chunks_dropped_total").increment(count as u64);
+        }
+        if check_homes { self.check_next_homes(group, live).await } else { Ok(()) }
+    }
+
+    /// Asks the next home of each chunk whether it has it. Every home does so, and thereby whatever is missing is found
+    /// by a home that is not.
+    async fn check_next_homes(&self, group: GroupId, live: Vec<ChunkId>) -> Result<(), StepError> {
+        let map = self.world.client().map();
+        let mut by_disk: HashMap<DiskId, Vec<ChunkId>> = HashMap::new();
+        for chunk in live {
+            let homes = placement::homes(&chunk, &map);
+            // One that is no home of it asks the first.
+            let next = homes.iter().position(|home| *home == self.disk).map_or(0, |place| (place + 1) % homes.len());
+            if let Some(home) = homes.get(next).filter(|home| **home != self.disk) {
+                by_disk.entry(*home).or_default().push(chunk);
+            }
+        }
+        let mut missing = Vec::new();
+        for (disk, chunks) in by_disk {
+            // Where it is down, it will come up, and this is done again.
+            let Some(home) = self.world.repair_disk(disk) else { continue };
+            let stats = home.stat(chunks.clone()).await?;
+            missing.extend(chunks.iter().zip(stats).filter(|(_, stat)| stat.is_none()).map(|(chunk, _)| chunk.hash));
+        }
+        if !missing.is_empty() {
+            tracing::info!(disk = %self.disk, chunks = missing.len(), "homes lack chunks that they should have");
+            let command = Command::QueueRepair { hashes: missing, known: vec![self.disk] };
+            if let Err(rejection) = self.world.client().command(group, command).await? {
+                tracing::warn!(%group, %rejection, "a group refused to queue repairs");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Messages and errors, as they are encoded.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{DiskError, ServiceError};
+use crate::types::{ClusterMap, DiskId, UnixMillis};
+
+/// The first byte of every encoded message. What follows is postcard.
+const VERSION: u8 = 1;
+
+/// The largest small body (everything but chunks and Raft messages), in bytes: a command of the greatest length, with
+/// room for what is around it.
+pub const MAX_REQUEST_LEN: usize = crate::types::MAX_COMMAND_LEN + (64 << 10);
+/// The largest answer that a client reads, in bytes: a thousand keys with all their attributes, several times over.
+pub const MAX_ANSWER_LEN: usize = 32 << 20;
+/// The largest Raft message, in bytes.
+pub const MAX_RAFT_LEN: usize = 16 << 20;
+/// The most chunks in one request to touch or stat.
+pub const MAX_IDS: usize = 16_384;
+
+/// A message that is not of this version, or not well formed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    #[error("message version {0} is not understood")]
+    Version(u8),
+    #[error("the message is not well formed")]
+    Malformed,
+}
+
+/// The version byte and the message.
+///
+/// # Errors
+/// [`MessageError::Malformed`] for what postcard cannot encode; none of our messages.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
+    postcard::to_extend(message, vec![VERSION]).map_err(|_| MessageError::Malformed)
+}
+
+/// The inverse of [`encode`]. The bytes must end where the message does.
+///
+/// # Errors
+/// See [`MessageError`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+    let (version, rest) = bytes.split_first().ok_or(MessageError::Malformed)?;
+    if *version != VERSION {
+        return Err(MessageError::Version(*version));
+    }
+    match postcard::take_from_bytes(rest) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(MessageError::Malformed),
+    }
+}
+
+/// What a node tells of the cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct View {
+    pub map: Arc<ClusterMap>,
+    /// The disks that take and give chunks right now, as far as this node knows.
+    pub up: Vec<DiskId>,
+}
+
+/// What a disk says of a chunk that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// Of the chunk's bytes.
+    pub len: u32,
+    /// When its record was written, by the disk's clock.
+    pub stored_ms: UnixMillis,
+}
+
+/// The header that names a typed error; the body of such an answer is a text for the log.
+pub const ERROR_HEADER: &str = "x-cairn-error";
+
+/// The status, the code and the text of a disk's error.
+pub fn disk_error(error: &DiskError) -> (StatusCode, &'static str, String) {
+    let (status, code) = match error {
+        DiskError::NotFound => (StatusCode::NOT_FOUND, "disk-not-found"),
+        DiskError::Corrupt => (StatusCode::UNPROCESSABLE_ENTITY, "disk-corrupt"),
+        DiskError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+        DiskError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "disk-busy"),
+        DiskError::Unavailable(_) => (StatusCode::BAD_GATEWAY, "disk-unavailable"),
+        DiskError::Refused(_) => (StatusCode::BAD_REQUEST, "disk-refused"),
+    };
+    let text = match error {
+        DiskError::Unavailable(text) | DiskError::Refused(text) => text.clone(),
+        other => other.to_string(),
+    };
+    (status, code, text)
+}
+
+/// The inverse of [`disk_error`]. A code that is not a disk's means that the node did not do its part.
+pub fn to_disk_error(code: &str, text: String) -> DiskError {
+    match code {
+        "disk-not-found" => DiskError::NotFound,
+        "disk-corrupt" => DiskError::Corrupt,
+        "disk-full" => DiskError::Full,
+        "disk-busy" | "busy" => DiskError::Busy,
+        "disk-refused" | "refused" => DiskError::Refused(text),
+        _ => DiskError::Unavailable(text),
+    }
+}
+
+/// The status, the code and the text of a group's error.
+pub fn service_error(error: &ServiceError) -> (StatusCode, &'static str, String) {
+    match error {
+        ServiceError::Unavailable => (StatusCode::BAD_GATEWAY, "unavailable", error.to_string()),
+        ServiceError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string()),
+        ServiceError::Refused(text) => (StatusCode::BAD_REQUEST, "refused", text.clone()),
+    }
+}
+
+/// The inverse of [`service_error`].
+pub fn to_service_error(code: &str, text: String) -> ServiceError {
+    match code {
+        "busy" => ServiceError::Busy,
+        "refused" => ServiceError::Refused(text),
+        _ => ServiceError::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_and_another_version_is_refused() {
+        let bytes = encode(&(7u32, "seven".to_owned())).unwrap();
+        assert_eq!(decode::<(u32, String)>(&bytes), Ok((7, "seven".to_owned())));
+        let mut newer = bytes.clone();
+        newer[0] = 9;
+        assert_eq!(decode::<(u32, String)>(&newer), Err(MessageError::Version(9)));
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(decode::<(u32, String)>(&longer), Err(MessageError::Malformed));
+        assert_eq!(decode::<(u32, String)>(&bytes[..bytes.len() - 1]), Err(MessageError::Malformed));
+        assert_eq!(decode::<u32>(&[]), Err(MessageError::Malformed));
+    }
+
+    #[test]
+    fn every_disk_error_keeps_its_type_over_the_wire() {
+        let text = || "why".to_owned();
+        for error in [
+            DiskError::NotFound,
+            DiskError::Corrupt,
+            DiskError::Full,
+            DiskError::Busy,
+            DiskError::Unavailable(text()),
+            DiskError::Refused(text()),
+        ] {
+            let (_, code, text) = disk_error(&error);
+            let back = to_disk_error(code, text);
+            assert_eq!(format!("{back:?}"), format!("{error:?}"));
+        }
+    }
+
+    #[test]
+    fn every_service_error_keeps_its_type_over_the_wire() {
+        for error in [ServiceError::Unavailable, ServiceError::Busy, ServiceError::Refused("why".to_owned())] {
+            let (_, code, text) = service_error(&error);
+            assert_eq!(format!("{:?}", to_service_error(code, text)), format!("{error:?}"));
+        }
+    }
+}

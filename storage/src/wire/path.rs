@@ -1,0 +1,47 @@
+//! The paths of the internal HTTP; `server` has the routes for them.
+
+use std::ops::Range;
+
+use crate::types::{ChunkId, DiskId, GroupId};
+
+/// Answers without the secret: whether the node works, and nothing more.
+pub const HEALTH: &str = "/v1/health";
+/// GET: a [`super::View`].
+pub const VIEW: &str = "/v1/map";
+/// POST: a message of Raft, opaque here.
+pub const RAFT: &str = "/v1/raft";
+
+/// PUT: stores the body. GET: the bytes of a range, see [`chunk_range`].
+pub fn chunk(disk: DiskId, chunk: &ChunkId) -> String {
+    format!("/v1/disks/{disk}/chunks/{chunk}")
+}
+
+/// GET: the bytes `range` of a chunk.
+pub fn chunk_range(disk: DiskId, chunk: &ChunkId, range: &Range<u32>) -> String {
+    format!("/v1/disks/{disk}/chunks/{chunk}?start={}&end={}", range.start, range.end)
+}
+
+/// POST: chunk ids; for each, whether it is there and was touched.
+pub fn touch(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/touch")
+}
+
+/// POST: chunk ids; for each, a [`super::Stat`] where it is there.
+pub fn stat(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/stat")
+}
+
+/// POST: a chunk id; nothing, where it is there and verifies.
+pub fn verify(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/verify")
+}
+
+/// POST: an envelope; its result.
+pub fn command(group: GroupId) -> String {
+    format!("/v1/groups/{group}/command")
+}
+
+/// POST: a query; its answer.
+pub fn query(group: GroupId) -> String {
+    format!("/v1/groups/{group}/query")
+}
