@@ -139,3 +139,7 @@ impl Applier<'_> {
         Ok(!self.overlay.is_empty(&due)?)
     }
 }
+
+#[cfg(test)]
+#[path = "garbage_test.rs"]
+mod tests;

@@ -149,3 +149,7 @@ impl Applier<'_> {
         Ok(Outcome::Done)
     }
 }
+
+#[cfg(test)]
+#[path = "root_test.rs"]
+mod tests;
