@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::index::Location;
 use super::keeper;
-use super::sim::{self, SimDisk};
+use super::sim::{self, Faults, SimDisk};
 use super::{ChunkStore, Options, rebuild_index};
 use crate::client::DiskError;
 use crate::types::{ChunkId, GroupId};
@@ -36,6 +36,8 @@ enum Step {
     /// Puts at the same time, and a power failure among them.
     PutAndCrash(Vec<u8>, u64, IndexLoss),
     Crash(IndexLoss),
+    /// Puts whose fsync fails, and the process is killed: what was written is there, and not durable.
+    PutUnsyncedAndKill(Vec<u8>),
     /// The process is killed: nothing is lost, nothing was closed.
     Kill,
     Reopen,
@@ -93,6 +95,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Checkpoint),
         2 => (keys(), 0..14u64, loss.clone()).prop_map(|(keys, after, loss)| Step::PutAndCrash(keys, after, loss)),
         1 => loss.prop_map(Step::Crash),
+        1 => keys().prop_map(Step::PutUnsyncedAndKill),
         1 => Just(Step::Kill),
         1 => Just(Step::Reopen),
         1 => Just(Step::Rebuild),
@@ -171,6 +174,12 @@ impl World {
                 self.restart(true, loss).await;
             }
             Step::Crash(loss) => self.restart(true, loss).await,
+            Step::PutUnsyncedAndKill(keys) => {
+                self.disk.set_faults(Faults { sync: true, ..Faults::default() });
+                let _ = self.put(&keys).await;
+                self.disk.set_faults(Faults::default());
+                self.restart(false, IndexLoss::None).await;
+            }
             Step::Kill => self.restart(false, IndexLoss::None).await,
             Step::Reopen => {
                 self.store().close().await.unwrap();

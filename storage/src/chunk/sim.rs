@@ -208,9 +208,12 @@ impl SegmentDir for SimDisk {
     }
 
     fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        self.change(|state| match state.files.contains_key(&number) {
-            true => Err(io::ErrorKind::AlreadyExists.into()),
-            false => Ok(drop(state.files.insert(number, File::default()))),
+        self.change(|state| {
+            if state.files.contains_key(&number) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.files.insert(number, File::default());
+            Ok(())
         })?;
         Ok(Arc::new(SimFile { disk: self.clone(), number }))
     }
