@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use cairn_gateway::data::{DataPath, DataSettings};
 use cairn_gateway::gateway::Gateway;
 use cairn_gateway::server::{Hooks, Limits};
-use cairn_storage::client::Client;
+use cairn_storage::client::{Client, remote};
 use cairn_storage::cluster::{RootCredentials, Secret};
+use cairn_storage::meta::{Answer, Query};
 use cairn_storage::node::{Node, NodeOptions};
 use futures::FutureExt;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -22,6 +23,9 @@ use crate::options::Settings;
 
 /// How often the metrics' histograms are brought up to date, so that they do not grow between two scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long a gateway looks for a node that answers before it gives up.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The upper bounds of the histograms of durations, in seconds.
 const DURATION_BUCKETS: &[f64] =
@@ -44,17 +48,17 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
     let gateway = make_gateway(node.client(), &settings)?;
     let hooks = Hooks {
         ready: {
-            let node = node.clone();
+            let watcher = node.watcher();
             Arc::new(move || {
-                let node = node.clone();
-                async move { node.ready() }.boxed()
+                let ready = watcher.is_ready();
+                async move { ready }.boxed()
             })
         },
         metrics: Some(metrics),
         limits: Limits::default(),
     };
     let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
-    node.wait_until_ready().await;
+    wait_until_ready(&node).await;
     let (root, made) = node.root_credentials();
     banner::print(settings.listen, &settings.region, &root.access_key, made.then_some(root.secret_key.as_str()));
     serving.await.context("the S3 side ended")?;
@@ -70,7 +74,7 @@ pub async fn storage(directories: Vec<PathBuf>, settings: Settings) -> Result<()
     ensure!(settings.join.is_empty(), "joining a cluster is not possible yet; start without --join");
     let _metrics = record_metrics()?;
     let node = Node::start(node_options(directories, &settings)?).await?;
-    node.wait_until_ready().await;
+    wait_until_ready(&node).await;
     println!("Cairn's storage node is ready. Its internal HTTP is at {}.", settings.rpc);
     told_to_end()?.await;
     node.shutdown().await;
@@ -88,14 +92,13 @@ pub async fn gateway(settings: Settings) -> Result<()> {
     };
     let metrics = record_metrics()?;
     let listener = listen(&settings).await?;
-    let cluster = cairn_storage::client::remote::connect(settings.join.clone(), secret).await?;
-    let gateway = make_gateway(cluster.client(), &settings)?;
+    let client = remote::connect(&settings.join, &secret, CONNECT_PATIENCE).await?;
+    let gateway = make_gateway(client.clone(), &settings)?;
     let hooks = Hooks {
         ready: {
-            let cluster = cluster.clone();
             Arc::new(move || {
-                let cluster = cluster.clone();
-                async move { cluster.ready().await }.boxed()
+                let client = client.clone();
+                async move { every_group_answers(&client).await }.boxed()
             })
         },
         metrics: Some(metrics),
@@ -104,6 +107,20 @@ pub async fn gateway(settings: Settings) -> Result<()> {
     println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
     cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?).await;
     Ok(())
+}
+
+/// A node may be up before its groups have found a leader.
+async fn wait_until_ready(node: &Node) {
+    while !node.is_ready() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether each metadata group answers a linearizable query, and so has a leader.
+async fn every_group_answers(client: &Client) -> bool {
+    let map = client.map();
+    let asked = map.metadata_groups().map(|group| client.query(group, Query::Statistics));
+    futures::future::join_all(asked).await.iter().all(|answer| matches!(answer, Ok(Answer::Statistics(_))))
 }
 
 fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
@@ -129,7 +146,7 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
         cache_bytes: settings.cache,
         ..NodeOptions::default()
     };
-    options.repair.grace = settings.gc_grace;
+    options.repair.grace_ms = u64::try_from(settings.gc_grace.as_millis()).unwrap_or(u64::MAX);
     Ok(options)
 }
 
