@@ -59,8 +59,7 @@ impl Demand {
         caller: &Caller,
         bucket: &str,
     ) -> Result<Option<DeleteTarget>, S3Error> {
-        let mut target =
-            DeleteTarget { key: self.key, condition: self.condition, modified_ms: None, size: self.size };
+        let mut target = DeleteTarget { key: self.key, condition: self.condition, modified_ms: None, size: self.size };
         let Some(modified) = self.modified else { return Ok(Some(target)) };
         let (_, object) = group::find(gateway, caller, bucket, &target.key, Wanted::Nothing).await?;
         match object {

@@ -2,7 +2,6 @@
 
 use cairn_storage::meta::command::{DeleteTarget, WriteCondition};
 use cairn_storage::meta::{Command, Outcome};
-use futures::{StreamExt, TryStreamExt, stream};
 
 use super::conditions::etag_or_nobodys;
 use super::dates::parse_any_date;
@@ -22,9 +21,6 @@ const MAX_BODY_LEN: usize = 2 << 20;
 /// deleted in one moment in S3 either.
 const MAX_BATCH_LEN: usize = 256 << 10;
 
-/// How many targets are looked up at once, where their times are demanded.
-const LOOKUPS: usize = 16;
-
 /// What came of one object: its target, nothing to delete, or why not.
 enum Step {
     Delete(DeleteTarget),
@@ -39,11 +35,10 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     };
     // Also where there is no target to be sent: a missing bucket is an error of the whole request.
     gateway.open_bucket(&request.caller, &request.bucket).await?;
-    let steps: Vec<Step> = stream::iter(&asked.objects)
-        .map(|object| step(gateway, &request.caller, &request.bucket, object))
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
+    let mut steps = Vec::with_capacity(asked.objects.len());
+    for object in &asked.objects {
+        steps.push(step(gateway, &request.caller, &request.bucket, object).await?);
+    }
     let results = delete(gateway, &request, steps).await?;
     Ok(answer(&asked, &results).reply())
 }
@@ -59,9 +54,7 @@ async fn step(gateway: &Gateway, caller: &Caller, bucket: &str, object: &ObjectT
     match demand.target(gateway, caller, bucket).await {
         Ok(Some(target)) => Ok(Step::Delete(target)),
         Ok(None) => Ok(Step::Done(Ok(()))),
-        Err(error) if matches!(error.code, Code::NoSuchKey | Code::PreconditionFailed) => {
-            Ok(Step::Done(Err(error)))
-        }
+        Err(error) if matches!(error.code, Code::NoSuchKey | Code::PreconditionFailed) => Ok(Step::Done(Err(error))),
         Err(error) => Err(error),
     }
 }
@@ -191,7 +184,9 @@ mod tests {
         let mut asked = DeleteRequest { objects: vec![object("a&b"), object("c")], quiet: false };
         let results = [Ok(()), Err(Code::PreconditionFailed.into())];
         let loud = answer(&asked, &results).finish();
-        assert!(loud.contains("<Deleted><Key>a&amp;b</Key></Deleted><Error><Key>c</Key><Code>PreconditionFailed</Code>"));
+        assert!(
+            loud.contains("<Deleted><Key>a&amp;b</Key></Deleted><Error><Key>c</Key><Code>PreconditionFailed</Code>")
+        );
         asked.quiet = true;
         let quiet = answer(&asked, &results).finish();
         assert!(!quiet.contains("Deleted") && quiet.contains("<Error><Key>c</Key>"));
