@@ -118,7 +118,10 @@ impl Asked {
                 continue;
             }
             let algorithm = from_name(suffix).ok_or_else(|| {
-                S3Error::with(Code::InvalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
+                S3Error::with(
+                    Code::InvalidRequest,
+                    "The algorithm type you specified in x-amz-checksum- header is invalid.",
+                )
             })?;
             asked.set(algorithm, Expected::Value(parse(algorithm, value)?))?;
         }

@@ -4,27 +4,50 @@
 //! is what publishes it. Knows nothing of buckets, keys or XML.
 
 pub mod checksum;
+#[cfg(test)]
+mod fake;
+mod hash;
 mod intake;
+mod notes;
+mod pool;
+mod read;
 mod settings;
+mod store;
+mod write;
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use cairn_storage::client::Client;
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::record::{Checksum, ChunkSpan};
-use cairn_storage::types::{GroupId, ManifestId};
-use futures::Stream;
+use cairn_storage::placement;
+use cairn_storage::types::{ChunkId, ClusterMap, DiskId, GroupId, ManifestId};
+use futures::{Stream, StreamExt};
 
 pub use self::intake::Intake;
+use self::intake::Source;
+use self::pool::Pool;
+use self::read::{Reader, Run};
 pub use self::settings::DataSettings;
-use crate::error::S3Error;
+use self::store::Terms;
+use self::write::Writer;
+use crate::error::{Code, S3Error};
 
 /// The data path of this process. One for each process; cheap to clone.
 #[derive(Clone)]
-pub struct DataPath {
-    client: Client,
+pub struct DataPath(Arc<Shared>);
+
+struct Shared {
     settings: DataSettings,
+    pool: Arc<Pool>,
+    writer: Writer,
+    reader: Arc<Reader>,
 }
+
+/// Where a chunk belongs; `placement::order`, but for tests.
+type Place = fn(&ChunkId, &ClusterMap) -> Vec<DiskId>;
 
 /// A body that was read to its end, checked, and is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,18 +89,28 @@ pub enum ReadError {
 }
 
 impl DataPath {
+    /// The settings must be valid, see [`DataSettings::validate`].
     pub fn new(client: Client, settings: DataSettings) -> Self {
-        Self { client, settings }
+        Self::with_placement(client, settings, placement::order)
+    }
+
+    fn with_placement(client: Client, settings: DataSettings, place: Place) -> Self {
+        Self(Arc::new(Shared {
+            pool: Pool::new(settings.pool_bytes),
+            writer: Writer::new(client.clone(), place, settings.disk_timeout, settings.background_bytes),
+            reader: Arc::new(Reader::new(client, place, settings.clone())),
+            settings,
+        }))
     }
 
     /// Reads a whole body, checks everything that was said of it, and stores it. On return its chunks are fsynced on
-    /// two disks (or on as many as there are copies). After an error nothing can be seen of it.
+    /// two disks (or on one, where the cluster keeps one copy). After an error nothing can be seen of it.
     ///
     /// `IncompleteBody`, `RequestTimeout`, `XAmzContentSHA256Mismatch`, `SignatureDoesNotMatch`, `BadDigest`,
     /// `InvalidRequest` by the body; `SlowDown`, `StorageFull`, `ServiceUnavailable`, `InternalError` by the cluster.
     pub async fn store(&self, group: GroupId, intake: Intake) -> Result<Stored, S3Error> {
-        let _ = (group, intake, &self.client, &self.settings);
-        Err(crate::error::Code::NotImplemented.into())
+        let (source, terms) = intake.split();
+        store::store(&self.0, group, source, terms).await
     }
 
     /// The same for bytes that come from elsewhere in the cluster: copies between groups, UploadPartCopy. `length` is
@@ -90,8 +123,8 @@ impl DataPath {
         checksum: checksum::Asked,
         may_inline: bool,
     ) -> Result<Stored, S3Error> {
-        let _ = (group, stream, length, checksum, may_inline);
-        Err(crate::error::Code::NotImplemented.into())
+        let terms = Terms { length, sha256: None, md5: None, checksum, may_inline };
+        store::store(&self.0, group, Source::Stream(stream.boxed()), terms).await
     }
 
     /// The bytes of a plan. Reads ahead; each piece was verified where it lay. After an error the stream ends.
@@ -100,30 +133,27 @@ impl DataPath {
         group: GroupId,
         plan: ReadPlan,
     ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static + use<> {
-        let _ = (group, plan);
-        futures::stream::empty()
+        Run::new(self.0.reader.clone(), group, plan).into_stream()
     }
 
     /// The same as a body of known length, once its first bytes are there: a total failure is a clean
     /// `ServiceUnavailable` or `InternalError`; a later one aborts the connection.
     pub async fn open(&self, group: GroupId, plan: ReadPlan) -> Result<Body, S3Error> {
-        let _ = (group, plan);
-        Err(crate::error::Code::NotImplemented.into())
+        Ok(Run::new(self.0.reader.clone(), group, plan).into_body().await?)
     }
 
     /// After `Rejection::TouchTooOld`: touches the body's chunks again where they lie, and renews what `body` says of
     /// them. `ServiceUnavailable` where too few disks still have one of them: the client has to send it again.
     pub async fn retouch(&self, group: GroupId, body: &mut NewBody) -> Result<(), S3Error> {
-        let _ = (group, body);
-        Err(crate::error::Code::NotImplemented.into())
+        self.0.writer.retouch(group, body).await
     }
 }
 
 impl From<ReadError> for S3Error {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Unavailable => crate::error::Code::ServiceUnavailable.into(),
-            ReadError::Lost | ReadError::Manifest => crate::error::Code::InternalError.into(),
+            ReadError::Unavailable => Code::ServiceUnavailable.into(),
+            ReadError::Lost | ReadError::Manifest => Code::InternalError.into(),
         }
     }
 }

@@ -1,0 +1,215 @@
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
+
+use super::super::fake::{FOREVER, Fake, GROUP};
+use super::super::{DataPath, DataSettings, Stored};
+use super::*;
+use crate::data::checksum::Asked;
+
+const LEN: usize = 20_000;
+
+fn settings() -> DataSettings {
+    DataSettings { chunk_size: 64 << 10, third_copy_wait: Duration::ZERO, ..DataSettings::default() }
+}
+
+/// Stores chunks of 64 KiB and a last one of 20,000 bytes.
+async fn store(path: &DataPath, chunks: usize) -> Result<Stored, S3Error> {
+    let bytes: Vec<Bytes> = (1..chunks).map(|n| vec![n as u8; 64 << 10].into()).collect();
+    let length = (chunks - 1) * (64 << 10) + LEN;
+    let pieces: Vec<_> = bytes.into_iter().chain([vec![0; LEN].into()]).map(Ok).collect();
+    path.store_stream(GROUP, futures::stream::iter(pieces), length as u64, Asked::default(), true).await
+}
+
+/// (disk numbers that acknowledged, disk numbers that are homes) of a body's chunk.
+fn told(body: &NewBody, chunk: usize) -> (Vec<u8>, Vec<u8>) {
+    let NewBody::Chunks { disks, acknowledged, homes, .. } = body else { panic!("not in chunks") };
+    let named = |bits: u32| {
+        let mut named: Vec<u8> =
+            (0..disks.len()).filter(|place| bits >> place & 1 == 1).map(|i| disks[i].0[0]).collect();
+        named.sort_unstable();
+        named
+    };
+    (named(acknowledged[chunk]), named(homes[chunk]))
+}
+
+fn holders(fake: &Fake) -> Vec<usize> {
+    (0..fake.disks.len()).filter(|disk| !fake.disks[*disk].chunks.lock().is_empty()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_copies_are_made_and_told() {
+    let fake = Fake::new(4);
+    let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });
+    let stored = store(&path, 3).await.unwrap();
+    for chunk in 0..3 {
+        assert_eq!(told(&stored.body, chunk), (vec![0, 1, 2], vec![0, 1, 2]));
+    }
+    assert_eq!(holders(&fake), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_answers_are_enough_and_the_third_copy_follows() {
+    let fake = Fake::new(3);
+    fake.mood(1, |mood| mood.put_delay = Duration::from_secs(5));
+    let path = fake.path(settings());
+    let began = Instant::now();
+    let stored = store(&path, 2).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(told(&stored.body, 0), (vec![0, 2], vec![0, 1, 2]));
+    assert!(path.0.pool.in_use() > 0, "the third copy's buffer is still counted");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(holders(&fake), [0, 1, 2]);
+    assert_eq!(path.0.pool.in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_copy_that_arrives_soon_is_told_too() {
+    let fake = Fake::new(3);
+    fake.mood(1, |mood| mood.put_delay = Duration::from_millis(10));
+    let path = fake.path(DataSettings { third_copy_wait: Duration::from_millis(20), ..settings() });
+    let stored = store(&path, 1).await.unwrap();
+    assert_eq!(told(&stored.body, 0).0, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_budget_the_third_copy_is_waited_for() {
+    let fake = Fake::new(3);
+    fake.mood(2, |mood| mood.put_delay = Duration::from_secs(5));
+    let path = fake.path(DataSettings { background_bytes: LEN, ..settings() });
+    let began = Instant::now();
+    store(&path, 1).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let stored = store(&path, 1).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(5));
+    assert!(told(&stored.body, 0).0.len() >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_down_is_replaced_by_the_next() {
+    let fake = Fake::new(5);
+    fake.set_down(1);
+    let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });
+    let stored = store(&path, 1).await.unwrap();
+    assert_eq!(told(&stored.body, 0), (vec![0, 2, 3], vec![0, 1, 2]));
+    assert_eq!(fake.disks[1].puts.load(Ordering::Relaxed), 0);
+    assert_eq!(fake.disks[4].puts.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_is_replaced_by_the_next() {
+    let fake = Fake::new(5);
+    fake.mood(0, |mood| mood.put_error = Some(DiskError::Unavailable("gone".into())));
+    fake.mood(1, |mood| mood.put_error = Some(DiskError::Full));
+    let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });
+    let stored = store(&path, 1).await.unwrap();
+    assert_eq!(told(&stored.body, 0), (vec![2, 3, 4], vec![0, 1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_replaced_in_the_background() {
+    let fake = Fake::new(4);
+    fake.mood(0, |mood| mood.put_delay = FOREVER);
+    let path = fake.path(settings());
+    let stored = store(&path, 1).await.unwrap();
+    assert_eq!(told(&stored.body, 0).0, [1, 2]);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(holders(&fake), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_disks_of_three_are_enough_and_one_is_not() {
+    let fake = Fake::new(3);
+    fake.set_down(2);
+    let path = fake.path(settings());
+    let stored = store(&path, 2).await.unwrap();
+    assert_eq!(told(&stored.body, 1), (vec![0, 1], vec![0, 1, 2]));
+    fake.set_down(0);
+    assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_disks_both_are_needed_and_of_one_the_one() {
+    let fake = Fake::new(2);
+    let path = fake.path(settings());
+    assert_eq!(told(&store(&path, 1).await.unwrap().body, 0), (vec![0, 1], vec![0, 1]));
+    fake.set_down(1);
+    assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
+
+    let fake = Fake::new(1);
+    let path = fake.path(settings());
+    assert_eq!(told(&store(&path, 1).await.unwrap().body, 0), (vec![0], vec![0]));
+    fake.set_draining(0);
+    assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_it_failed_is_told_by_the_code() {
+    let cases = [
+        (DiskError::Full, DiskError::Unavailable(String::new()), Code::StorageFull),
+        (DiskError::Unavailable(String::new()), DiskError::Full, Code::StorageFull),
+        (DiskError::Busy, DiskError::Unavailable(String::new()), Code::SlowDown),
+        (DiskError::Refused(String::new()), DiskError::Unavailable(String::new()), Code::ServiceUnavailable),
+    ];
+    for (first, second, code) in cases {
+        let fake = Fake::new(3);
+        fake.mood(0, |mood| mood.put_error = Some(first));
+        fake.mood(1, |mood| mood.put_error = Some(second));
+        let path = fake.path(settings());
+        assert_eq!(store(&path, 2).await.unwrap_err().code, code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_is_that_of_the_first_chunk() {
+    let fake = Fake::new(1);
+    fake.mood(0, |mood| mood.put_delay = Duration::from_secs(2));
+    let path = fake.path(DataSettings { chunks_in_flight: 1, ..settings() });
+    let mut body = store(&path, 3).await.unwrap().body;
+    let NewBody::Chunks { oldest_touch_age_ms, .. } = &body else { panic!("not in chunks") };
+    assert!((6_000..6_100).contains(oldest_touch_age_ms));
+
+    path.retouch(GROUP, &mut body).await.unwrap();
+    let NewBody::Chunks { oldest_touch_age_ms, acknowledged, .. } = &body else { panic!("not in chunks") };
+    assert!(*oldest_touch_age_ms < 100);
+    assert_eq!(*acknowledged, [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_touch_forgets_copies_that_are_gone_and_fails_without_a_quorum() {
+    let fake = Fake::new(3);
+    let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });
+    let mut body = store(&path, 2).await.unwrap().body;
+    let gone = ChunkId { group: GROUP, hash: Fake::spans(&body)[1].hash };
+    fake.disks[1].chunks.lock().remove(&gone);
+    path.retouch(GROUP, &mut body).await.unwrap();
+    assert_eq!(told(&body, 0), (vec![0, 1, 2], vec![0, 1, 2]));
+    assert_eq!(told(&body, 1), (vec![0, 2], vec![0, 1, 2]));
+    fake.disks[2].chunks.lock().clear();
+    assert_eq!(path.retouch(GROUP, &mut body).await.unwrap_err().code, Code::ServiceUnavailable);
+    path.retouch(GROUP, &mut NewBody::Empty).await.unwrap();
+}
+
+proptest! {
+    #[test]
+    fn bits_tell_the_truth_and_what_lacks_a_home_always_shows(
+        chunks in prop::collection::vec((prop::collection::vec(0u8..60, 1..4), prop::collection::vec(0u8..60, 3)), 1..80),
+    ) {
+        let disk = |number: &u8| DiskId([*number; 16]);
+        let chunks: Vec<(Vec<DiskId>, Vec<DiskId>)> = chunks
+            .iter()
+            .map(|(acknowledged, homes)| (acknowledged.iter().map(disk).collect(), homes.iter().map(disk).collect()))
+            .collect();
+        let (disks, acknowledged, homes) = name_disks(&chunks);
+        prop_assert!(disks.len() <= MAX_NAMED_DISKS);
+        prop_assert_eq!(acknowledged.len(), chunks.len());
+        prop_assert_eq!(homes.len(), chunks.len());
+        for (place, chunk) in chunks.iter().enumerate() {
+            for (bit, disk) in disks.iter().enumerate() {
+                prop_assert_eq!(acknowledged[place] >> bit & 1 == 1, chunk.0.contains(disk));
+            }
+            let lacks = chunk.1.iter().any(|home| !chunk.0.contains(home));
+            prop_assert_eq!(homes[place] & !acknowledged[place] != 0, lacks);
+        }
+    }
+}
