@@ -6,7 +6,7 @@ use std::time::Duration;
 use cairn_storage::client::Client;
 use cairn_storage::meta::record::{DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
-use cairn_storage::types::{BucketId, ROOT_GROUP};
+use cairn_storage::types::{BucketId, ROOT_GROUP, UserId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cache::Cache;
@@ -52,7 +52,10 @@ struct Inner {
     client: Client,
     data: DataPath,
     settings: Settings,
+    /// By access key.
     users: Cache<Option<Caller>>,
+    /// By user id.
+    display_names: Cache<String>,
     buckets: Cache<Arc<DirectoryEntry>>,
     documents: Semaphore,
 }
@@ -67,6 +70,7 @@ impl Gateway {
             data,
             settings,
             users: Cache::new(CACHE_CAPACITY),
+            display_names: Cache::new(CACHE_CAPACITY),
             buckets: Cache::new(CACHE_CAPACITY),
             documents: Semaphore::new(DOCUMENT_UNITS as usize),
         }))
@@ -109,9 +113,24 @@ impl Gateway {
         Ok(user)
     }
 
+    /// The name that answers show with a user's id; empty for a user who is no more.
+    pub async fn display_name(&self, id: UserId) -> Result<String, S3Error> {
+        let text = id.to_string();
+        if let Some(known) = self.0.display_names.get(&text) {
+            return Ok(known);
+        }
+        let Answer::User(user) = self.root_query(Query::UserById { id }).await? else {
+            return Err(unexpected("UserById"));
+        };
+        let name = user.map(|user| user.display_name).unwrap_or_default();
+        self.0.display_names.insert(&text, name.clone(), USER_LIFETIME);
+        Ok(name)
+    }
+
     /// Forgets what is known of users, after a change of our own.
     pub fn forget_users(&self) {
         self.0.users.clear();
+        self.0.display_names.clear();
     }
 }
 

@@ -4,7 +4,9 @@
 
 pub mod admin;
 pub mod auth;
+mod cache;
 pub mod data;
+mod document;
 pub mod error;
 pub mod gateway;
 pub mod middleware;
@@ -12,4 +14,7 @@ pub mod operation;
 pub mod ops;
 pub mod request;
 pub mod router;
+pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod xml;

@@ -51,12 +51,7 @@ impl Target {
     /// Takes a raw URI apart. A host `bucket.DOMAIN` of one of the `domains` names the bucket; with any other host, an
     /// IP address among them, the first segment of the path does. Nothing is normalised: `//`, `.` and `..` are
     /// bytes of the key, `%2F` is a slash of it, `+` is a plus.
-    pub fn parse(
-        host: &str,
-        raw_path: &str,
-        raw_query: Option<&str>,
-        domains: &[String],
-    ) -> Result<Self, S3Error> {
+    pub fn parse(host: &str, raw_path: &str, raw_query: Option<&str>, domains: &[String]) -> Result<Self, S3Error> {
         let path = raw_path.strip_prefix('/').unwrap_or(raw_path);
         let (bucket, key) = match bucket_of_host(host, domains) {
             Some(bucket) => (bucket, decode(path)?),
@@ -156,7 +151,9 @@ mod tests {
 
     #[test]
     fn path_style_takes_the_bucket_from_the_path() {
-        for host in ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]:9000", "::1", "elsewhere.net", "", "LOCALHOST"] {
+        for host in
+            ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]:9000", "::1", "elsewhere.net", "", "LOCALHOST"]
+        {
             assert_eq!(target(host, "/bucket/a/b"), pair("bucket", "a/b"), "{host}");
             assert_eq!(target(host, "/bucket"), pair("bucket", ""), "{host}");
             assert_eq!(target(host, "/bucket/"), pair("bucket", ""), "{host}");

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
+use parking_lot::Mutex;
 
 use crate::auth::Payload;
 use crate::error::S3Error;
@@ -25,7 +26,27 @@ pub struct Request {
     pub headers: HeaderMap,
     /// How the body is to be checked while it is read.
     pub payload: Payload,
-    pub body: Body,
+    pub body: Unread,
+}
+
+/// A body that nobody has begun to read. In a lock that is never taken, so that requests can be shared between threads;
+/// a body cannot.
+pub struct Unread(Mutex<Body>);
+
+impl Unread {
+    pub fn new(body: Body) -> Self {
+        Self(Mutex::new(body))
+    }
+
+    /// The body, to be read now.
+    pub fn into_body(self) -> Body {
+        self.0.into_inner()
+    }
+
+    /// The body, and an empty one in its place.
+    pub fn take(&mut self) -> Body {
+        std::mem::take(self.0.get_mut())
+    }
 }
 
 /// The query parameters, percent-decoded (`+` is a space), in the order of the request.

@@ -84,9 +84,24 @@ fn what_is_not_built_is_said_and_never_taken_for_something_else() {
 #[test]
 fn a_method_without_a_meaning_is_not_allowed() {
     for line in [
-        "PUT /", "POST /", "DELETE /", "HEAD /", "PATCH /b", "PATCH /b/k", "POST /b/k", "DELETE /b?acl",
-        "DELETE /b?uploads", "DELETE /b?versions", "PUT /b?location", "GET /b?delete", "POST /b?uploads", "OPTIONS /b",
-        "DELETE /b/k?acl", "PUT /b/k?uploads", "GET /b/k?uploads", "PUT /b/k?attributes",
+        "PUT /",
+        "POST /",
+        "DELETE /",
+        "HEAD /",
+        "PATCH /b",
+        "PATCH /b/k",
+        "POST /b/k",
+        "DELETE /b?acl",
+        "DELETE /b?uploads",
+        "DELETE /b?versions",
+        "PUT /b?location",
+        "GET /b?delete",
+        "POST /b?uploads",
+        "OPTIONS /b",
+        "DELETE /b/k?acl",
+        "PUT /b/k?uploads",
+        "GET /b/k?uploads",
+        "PUT /b/k?attributes",
     ] {
         assert_eq!(ask(line), Err(Code::MethodNotAllowed), "{line}");
     }

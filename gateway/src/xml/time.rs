@@ -34,13 +34,9 @@ pub(super) fn write_iso_8601(out: &mut String, at_ms: u64) {
     let year = at.year().unsigned_abs();
     push_two(out, year / 100);
     push_two(out, year % 100);
-    for (separator, number) in [
-        ('-', u8::from(at.month())),
-        ('-', at.day()),
-        ('T', at.hour()),
-        (':', at.minute()),
-        (':', at.second()),
-    ] {
+    for (separator, number) in
+        [('-', u8::from(at.month())), ('-', at.day()), ('T', at.hour()), (':', at.minute()), (':', at.second())]
+    {
         out.push(separator);
         push_two(out, u32::from(number));
     }

@@ -9,9 +9,8 @@ use crate::gateway::{Gateway, unexpected};
 use crate::request::{Reply, Request};
 
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let (entry, sealed) = gateway
-        .command_bucket(&request.caller, &request.bucket, |bucket| Command::SealBucket { bucket })
-        .await?;
+    let (entry, sealed) =
+        gateway.command_bucket(&request.caller, &request.bucket, |bucket| Command::SealBucket { bucket }).await?;
     match sealed {
         Ok(_) => {}
         Err(Rejection::BucketNotEmpty) => return Err(Code::BucketNotEmpty.into()),

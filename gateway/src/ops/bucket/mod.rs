@@ -23,8 +23,7 @@ use crate::request::Request;
 
 /// The bucket's record, from its group, if the caller may use it.
 async fn bucket_record(gateway: &Gateway, request: &Request) -> Result<BucketRecord, S3Error> {
-    let (_, answer) =
-        gateway.query_bucket(&request.caller, &request.bucket, |bucket| Query::Bucket { bucket }).await?;
+    let (_, answer) = gateway.query_bucket(&request.caller, &request.bucket, |bucket| Query::Bucket { bucket }).await?;
     match answer {
         Answer::Bucket(Some(record)) => Ok(record),
         Answer::Bucket(None) => Err(no_such_bucket(&request.bucket)),

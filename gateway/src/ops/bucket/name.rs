@@ -36,9 +36,31 @@ mod tests {
         }
         let too_long = "a".repeat(64);
         for name in [
-            "", "a", "ab", too_long.as_str(), "Abc", "a_b", "abc-", "-abc", ".abc", "abc.", "a..b", "a.-b", "a-.b",
-            "192.168.5.4", "xn--abc", "sthree-abc", "amzn-s3-demo-abc", "abc-s3alias", "abc--ol-s3", "abc.mrap",
-            "abc--x-s3", "a b", "a/b", "café", "_cairn",
+            "",
+            "a",
+            "ab",
+            too_long.as_str(),
+            "Abc",
+            "a_b",
+            "abc-",
+            "-abc",
+            ".abc",
+            "abc.",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "192.168.5.4",
+            "xn--abc",
+            "sthree-abc",
+            "amzn-s3-demo-abc",
+            "abc-s3alias",
+            "abc--ol-s3",
+            "abc.mrap",
+            "abc--x-s3",
+            "a b",
+            "a/b",
+            "café",
+            "_cairn",
         ] {
             assert!(!is_valid(name), "{name}");
         }

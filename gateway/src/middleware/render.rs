@@ -1,0 +1,65 @@
+//! Errors in the form in which the client expects them.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+
+use crate::error::{Code, S3Error};
+use crate::xml;
+
+/// Who is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A client of S3.
+    Xml,
+    /// A client of the admin API.
+    Json,
+}
+
+/// The answer that says what went wrong. `NotModified` has no body, as HTTP has it.
+pub(super) fn error(error: &S3Error, form: Form, resource: &str, id: &str, host_id: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = error.code.status();
+    if error.code != Code::NotModified {
+        let (body, content_type) = match form {
+            Form::Xml => (xml::error(error, resource, id, host_id).finish(), xml::CONTENT_TYPE),
+            Form::Json => (json(error, id), HeaderValue::from_static("application/json")),
+        };
+        *response.body_mut() = Body::from(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    for (name, value) in &error.headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+fn json(error: &S3Error, id: &str) -> String {
+    serde_json::json!({ "code": error.code.as_str(), "message": error.message(), "request_id": id }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http_body::Body as _;
+
+    use super::*;
+
+    #[test]
+    fn not_modified_has_headers_and_no_body() {
+        let etag = S3Error::new(Code::NotModified).header(header::ETAG, HeaderValue::from_static("\"e\""));
+        let response = error(&etag, Form::Xml, "/b/k", "ID", "HOST");
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(response.headers().get(header::ETAG).unwrap(), "\"e\"");
+        assert!(response.body().is_end_stream() && !response.headers().contains_key(header::CONTENT_TYPE));
+    }
+
+    #[test]
+    fn the_form_is_the_clients() {
+        let denied = S3Error::new(Code::AccessDenied);
+        let xml = error(&denied, Form::Xml, "/b", "ID", "HOST");
+        assert_eq!(xml.headers().get(header::CONTENT_TYPE).unwrap(), "application/xml");
+        let json = error(&denied, Form::Json, "/b", "ID", "HOST");
+        assert_eq!(json.headers().get(header::CONTENT_TYPE).unwrap(), "application/json");
+        assert_eq!(json.status(), StatusCode::FORBIDDEN);
+    }
+}

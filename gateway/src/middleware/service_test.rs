@@ -1,0 +1,285 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cairn_storage::meta::record::DirectoryState;
+use cairn_storage::types::now_ms;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+
+use super::*;
+use crate::auth::Rules;
+use crate::auth::sign::{Credentials, Unsigned, payload_hash, sign_headers};
+use crate::server::Limits;
+use crate::testing::Fake;
+
+struct Setup {
+    fake: Fake,
+    service: Service,
+    ready: Arc<AtomicBool>,
+}
+
+/// Users `root`, `anna` and `ben`; anna has a bucket `annas`.
+fn setup() -> Setup {
+    setup_in("us-east-1")
+}
+
+fn setup_in(region: &str) -> Setup {
+    let fake = Fake::default();
+    fake.add_user("root", true);
+    let anna = fake.add_user("anna", false);
+    fake.add_user("ben", false);
+    fake.add_bucket("annas", anna.id);
+    let ready = Arc::new(AtomicBool::new(true));
+    let is_ready = ready.clone();
+    let hooks = Hooks {
+        ready: Arc::new(move || {
+            let ready = is_ready.load(Ordering::Relaxed);
+            Box::pin(async move { ready })
+        }),
+        metrics: None,
+        limits: Limits::default(),
+    };
+    Setup { service: Service::new(fake.gateway_in(region), hooks), fake, ready }
+}
+
+struct Seen {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: String,
+    left: Left,
+}
+
+impl Setup {
+    async fn send(&self, request: http::Request<Full<Bytes>>) -> Seen {
+        let answer = self.service.answer(request, "127.0.0.1:1".parse().unwrap()).await;
+        let (head, body) = answer.response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Seen { status: head.status, headers: head.headers, body, left: answer.left }
+    }
+
+    /// Signed by `user`; an empty one is nobody.
+    async fn ask(&self, user: &str, method: &str, uri: &str, body: &str) -> Seen {
+        self.ask_with(user, method, uri, body, &[]).await
+    }
+
+    async fn ask_with(
+        &self,
+        user: &str,
+        method: &str,
+        uri: &str,
+        body: &str,
+        more: &[(&'static str, &str)],
+    ) -> Seen {
+        let method: Method = method.parse().unwrap();
+        let mut headers = http::HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("localhost:9000"));
+        for (name, value) in more {
+            headers.insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        if !user.is_empty() {
+            let (raw_path, raw_query) = uri.split_once('?').unwrap_or((uri, ""));
+            let region = self.service.0.gateway.settings().region.clone();
+            let (access_key, secret_key) = (format!("KEY{user}"), format!("secret of {user}"));
+            let credentials = Credentials { access_key: &access_key, secret_key: &secret_key };
+            let unsigned = Unsigned { method: &method, raw_path, raw_query, headers: &headers };
+            let hash = payload_hash(body.as_bytes());
+            headers.extend(sign_headers(&unsigned, &hash, credentials, &Rules::s3(region), now_ms()).unwrap());
+        }
+        let mut request = http::Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().unwrap();
+        *request.headers_mut() = headers;
+        self.send(request).await
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_says_who_answers() {
+    let setup = setup();
+    for (user, uri) in [("", "/"), ("anna", "/"), ("", "/_cairn/health/live"), ("anna", "/annas")] {
+        let seen = setup.ask(user, "GET", uri, "").await;
+        let id = seen.headers.get("x-amz-request-id").unwrap().to_str().unwrap().to_owned();
+        assert_eq!(id.len(), 16, "{uri}");
+        assert!(id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()), "{id}");
+        assert!(seen.headers.contains_key("x-amz-id-2"));
+        assert_eq!(seen.headers.get("server").unwrap(), "Cairn");
+        if seen.status.is_client_error() {
+            assert!(seen.body.contains(&format!("<RequestId>{id}</RequestId>")), "{}", seen.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_health_is_answered_without_a_signature() {
+    let setup = setup();
+    for (method, uri) in [
+        ("GET", "/"),
+        ("GET", "/annas"),
+        ("HEAD", "/annas"),
+        ("PUT", "/new"),
+        ("DELETE", "/annas"),
+        ("GET", "/annas/key"),
+        ("PUT", "/annas/key"),
+        ("POST", "/annas?delete"),
+        ("OPTIONS", "/annas"),
+        ("GET", "/_cairn/admin/v1/users"),
+        ("POST", "/_cairn/admin/v1/users"),
+        ("GET", "/_cairn/whatever"),
+        ("GET", "/_cairn"),
+        ("POST", "/_cairn/health/live"),
+    ] {
+        let seen = setup.ask("", method, uri, "").await;
+        assert_eq!(seen.status, StatusCode::FORBIDDEN, "{method} {uri} {}", seen.body);
+    }
+    assert_eq!(setup.ask("", "GET", "/_cairn/health/live", "").await.status, StatusCode::OK);
+    assert_eq!(setup.ask("", "GET", "/_cairn/health/ready", "").await.status, StatusCode::OK);
+    setup.ready.store(false, Ordering::Relaxed);
+    assert_eq!(setup.ask("", "GET", "/_cairn/health/ready", "").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_key_of_nobody_and_a_wrong_secret_are_told_apart() {
+    let setup = setup();
+    assert!(setup.ask("nobody", "GET", "/", "").await.body.contains("<Code>InvalidAccessKeyId</Code>"));
+    setup.fake.0.lock().users[1].secret_key = "another".to_owned();
+    assert!(setup.ask("anna", "GET", "/", "").await.body.contains("<Code>SignatureDoesNotMatch</Code>"));
+}
+
+#[tokio::test]
+async fn an_error_of_a_head_has_no_body() {
+    let setup = setup();
+    let seen = setup.ask("anna", "HEAD", "/nothere", "").await;
+    assert_eq!((seen.status, seen.body.as_str()), (StatusCode::NOT_FOUND, ""));
+}
+
+#[tokio::test]
+async fn errors_name_code_resource_and_bucket() {
+    let setup = setup();
+    let seen = setup.ask("anna", "GET", "/nothere?location", "").await;
+    assert_eq!(seen.headers.get("content-type").unwrap(), "application/xml");
+    for part in ["<Code>NoSuchBucket</Code>", "<BucketName>nothere</BucketName>", "<Resource>/nothere</Resource>"] {
+        assert!(seen.body.contains(part), "{}", seen.body);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_built_is_refused_after_the_signature_only() {
+    let setup = setup();
+    assert_eq!(setup.ask("", "GET", "/annas?policy", "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(setup.ask("anna", "GET", "/annas?policy", "").await.status, StatusCode::NOT_IMPLEMENTED);
+    let acl = [("x-amz-acl", "public-read")];
+    assert_eq!(setup.ask_with("anna", "PUT", "/new", "", &acl).await.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(setup.ask("anna", "GET", "/new?location", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_bucket_lives_from_its_creation_to_its_deletion() {
+    let setup = setup();
+    assert_eq!(setup.ask("ben", "HEAD", "/bens", "").await.status, StatusCode::NOT_FOUND);
+    let created = setup.ask("ben", "PUT", "/bens", "").await;
+    assert_eq!((created.status, created.headers.get("location").unwrap().as_bytes()), (StatusCode::OK, &b"/bens"[..]));
+    let head = setup.ask("ben", "HEAD", "/bens", "").await;
+    assert_eq!(head.headers.get("x-amz-bucket-region").unwrap(), "us-east-1");
+    assert!(setup.ask("ben", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
+    assert!(!setup.ask("anna", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
+    let acl = setup.ask("ben", "GET", "/bens?acl", "").await.body;
+    assert!(acl.contains("<Permission>FULL_CONTROL</Permission>") && acl.contains("ben&#x27;s name") | acl.contains("ben's name"));
+    let versioning = setup.ask("ben", "GET", "/bens?versioning", "").await.body;
+    assert!(versioning.ends_with("<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></VersioningConfiguration>"));
+    assert!(setup.ask("ben", "GET", "/bens?list-type=2", "").await.body.contains("<KeyCount>0</KeyCount>"));
+    assert!(setup.ask("ben", "GET", "/bens?max-keys=0", "").await.body.contains("<IsTruncated>false</IsTruncated>"));
+    assert_eq!(setup.ask("ben", "DELETE", "/bens", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.ask("ben", "DELETE", "/bens", "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(setup.ask("ben", "HEAD", "/bens", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_not_given_again() {
+    let us = setup();
+    assert_eq!(us.ask("anna", "PUT", "/annas", "").await.status, StatusCode::OK);
+    assert!(us.ask("ben", "PUT", "/annas", "").await.body.contains("<Code>BucketAlreadyExists</Code>"));
+    let eu = setup_in("eu-west-1");
+    assert!(eu.ask("anna", "PUT", "/annas", "").await.body.contains("<Code>BucketAlreadyOwnedByYou</Code>"));
+    assert!(us.ask("anna", "PUT", "/Bad_Name", "").await.body.contains("<Code>InvalidBucketName</Code>"));
+}
+
+#[tokio::test]
+async fn a_creation_that_was_cut_off_is_taken_up_again_by_its_owner() {
+    let setup = setup();
+    let id = setup.fake.0.lock().directory["annas"].id;
+    {
+        let mut state = setup.fake.0.lock();
+        state.directory.get_mut("annas").unwrap().state = DirectoryState::Creating;
+        state.buckets.remove(&id);
+    }
+    assert!(setup.ask("ben", "PUT", "/annas", "").await.body.contains("<Code>BucketAlreadyExists</Code>"));
+    assert_eq!(setup.ask("anna", "PUT", "/annas", "").await.status, StatusCode::OK);
+    let state = setup.fake.0.lock();
+    assert_eq!((state.directory["annas"].id, state.directory["annas"].state), (id, DirectoryState::Active));
+    assert!(state.buckets.contains_key(&id));
+}
+
+#[tokio::test]
+async fn a_delete_that_was_cut_off_does_not_keep_the_name() {
+    let setup = setup();
+    let id = setup.fake.0.lock().directory["annas"].id;
+    setup.fake.0.lock().buckets.remove(&id);
+    assert_eq!(setup.ask("ben", "PUT", "/annas", "").await.status, StatusCode::OK);
+    assert_ne!(setup.fake.0.lock().directory["annas"].id, id);
+    assert_eq!(setup.ask("ben", "HEAD", "/annas", "").await.status, StatusCode::OK);
+    assert_eq!(setup.ask("anna", "HEAD", "/annas", "").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_bucket_that_holds_objects_is_not_deleted() {
+    let setup = setup();
+    let id = setup.fake.0.lock().directory["annas"].id;
+    setup.fake.0.lock().full.push(id);
+    assert!(setup.ask("anna", "DELETE", "/annas", "").await.body.contains("<Code>BucketNotEmpty</Code>"));
+}
+
+#[tokio::test]
+async fn an_expected_owner_has_to_be_the_owner() {
+    let setup = setup();
+    let anna = setup.fake.0.lock().users[1].id.to_string();
+    let right = [("x-amz-expected-bucket-owner", anna.as_str())];
+    assert_eq!(setup.ask_with("anna", "HEAD", "/annas", "", &right).await.status, StatusCode::OK);
+    let wrong = [("x-amz-expected-bucket-owner", "123456789012")];
+    assert_eq!(setup.ask_with("anna", "HEAD", "/annas", "", &wrong).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_was_signed_changes_nothing() {
+    let setup = setup();
+    let digest = [("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")];
+    let body = "<CreateBucketConfiguration></CreateBucketConfiguration>";
+    let seen = setup.ask_with("ben", "PUT", "/bens", body, &digest).await;
+    assert!(seen.body.contains("<Code>BadDigest</Code>"), "{}", seen.body);
+    let long = " ".repeat(100 << 10);
+    let seen = setup.ask("ben", "PUT", "/bens", &long).await;
+    assert!(seen.body.contains("<Code>MaxMessageLengthExceeded</Code>"), "{}", seen.body);
+    assert_eq!(seen.left, Left::Finished, "what was left of the body is drained");
+    assert_eq!(setup.ask("ben", "HEAD", "/bens", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_admin_api_is_roots() {
+    let setup = setup();
+    let users = "/_cairn/admin/v1/users";
+    let denied = setup.ask("anna", "GET", users, "").await;
+    assert_eq!(denied.status, StatusCode::FORBIDDEN);
+    assert!(denied.body.starts_with("{\"code\":\"AccessDenied\""), "{}", denied.body);
+
+    let added = setup.ask("root", "POST", users, "{\"name\":\"cleo\"}").await;
+    assert_eq!(added.status, StatusCode::OK);
+    let added: serde_json::Value = serde_json::from_str(&added.body).unwrap();
+    assert_eq!((added["name"].as_str(), added["user_id"].as_str().unwrap().len()), (Some("cleo"), 32));
+    assert_eq!(setup.ask("root", "POST", users, "{\"name\":\"cleo\"}").await.status, StatusCode::CONFLICT);
+    assert_eq!(setup.ask("root", "POST", users, "nonsense").await.status, StatusCode::BAD_REQUEST);
+
+    let listed = setup.ask("root", "GET", users, "").await.body;
+    assert!(listed.contains("\"cleo\"") && !listed.contains(added["secret_key"].as_str().unwrap()));
+    assert_eq!(setup.ask("root", "DELETE", &format!("{users}/cleo"), "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.ask("root", "DELETE", &format!("{users}/cleo"), "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(setup.ask("root", "GET", "/_cairn/other", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}

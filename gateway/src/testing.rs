@@ -1,0 +1,199 @@
+//! A cluster of one root group and one metadata group, in memory, for this crate's own tests. It knows users, the
+//! directory and empty buckets, and how often it was asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_storage::client::{Client, DiskService, Disks, MetaService, ServiceError};
+use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
+use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection, RootCommand};
+use cairn_storage::types::{
+    BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use crate::data::{DataPath, DataSettings};
+use crate::gateway::{Gateway, Settings};
+
+/// What the groups hold.
+#[derive(Default)]
+pub struct State {
+    pub users: Vec<UserRecord>,
+    pub directory: BTreeMap<String, DirectoryEntry>,
+    pub buckets: BTreeMap<BucketId, BucketRecord>,
+    /// Buckets that are not to be sealed.
+    pub full: Vec<BucketId>,
+    /// How often the root group was asked something.
+    pub root_queries: usize,
+    last_id: u64,
+}
+
+#[derive(Clone, Default)]
+pub struct Fake(pub Arc<Mutex<State>>);
+
+/// The group of all buckets.
+pub const GROUP: GroupId = GroupId(1);
+
+impl Fake {
+    pub fn gateway(&self) -> Gateway {
+        self.gateway_in("us-east-1")
+    }
+
+    pub fn gateway_in(&self, region: &str) -> Gateway {
+        let client = Client::new(Arc::new(self.clone()), Arc::new(self.clone()));
+        let data = DataPath::new(client.clone(), DataSettings::default());
+        Gateway::new(client, data, Settings { region: region.to_owned(), ..Settings::default() })
+    }
+
+    pub fn add_user(&self, name: &str, root: bool) -> Arc<UserRecord> {
+        let user = UserRecord {
+            id: UserId::random(),
+            name: name.to_owned(),
+            display_name: format!("{name}'s name"),
+            access_key: format!("KEY{name}"),
+            secret_key: format!("secret of {name}"),
+            root,
+            created_ms: 0,
+        };
+        self.0.lock().users.push(user.clone());
+        Arc::new(user)
+    }
+
+    pub fn add_bucket(&self, name: &str, owner: UserId) -> BucketId {
+        let mut state = self.0.lock();
+        state.last_id += 1;
+        let id = BucketId(state.last_id);
+        let record = BucketRecord {
+            id,
+            name: name.to_owned(),
+            owner,
+            region: "us-east-1".to_owned(),
+            created_ms: 0,
+            sealed: false,
+        };
+        let entry = state.entry(name, id, owner, DirectoryState::Active);
+        state.directory.insert(name.to_owned(), entry);
+        state.buckets.insert(id, record);
+        id
+    }
+}
+
+impl State {
+    fn entry(&self, name: &str, id: BucketId, owner: UserId, state: DirectoryState) -> DirectoryEntry {
+        let (name, region) = (name.to_owned(), "us-east-1".to_owned());
+        DirectoryEntry { name, id, group: GROUP, owner, region, created_ms: 0, state }
+    }
+
+    fn root(&mut self, command: RootCommand) -> Result<Outcome, Rejection> {
+        match command {
+            RootCommand::ReserveBucket { name, owner, .. } => {
+                if let Some(entry) = self.directory.get(&name) {
+                    return Err(Rejection::BucketTaken(Box::new(entry.clone())));
+                }
+                self.last_id += 1;
+                let entry = self.entry(&name, BucketId(self.last_id), owner, DirectoryState::Creating);
+                self.directory.insert(name, entry.clone());
+                Ok(Outcome::Directory(entry))
+            }
+            RootCommand::ActivateBucket { name, bucket } => {
+                let entry = self.directory.get_mut(&name).filter(|entry| entry.id == bucket);
+                entry.ok_or(Rejection::Invalid)?.state = DirectoryState::Active;
+                Ok(Outcome::Done)
+            }
+            RootCommand::FreeBucket { name, bucket } => {
+                if self.directory.get(&name).is_some_and(|entry| entry.id == bucket) {
+                    self.directory.remove(&name);
+                }
+                Ok(Outcome::Done)
+            }
+            RootCommand::AddUser { user } => {
+                if self.users.iter().any(|known| known.name == user.name) {
+                    return Err(Rejection::Exists);
+                }
+                self.users.push(user.clone());
+                Ok(Outcome::User(Box::new(user)))
+            }
+            RootCommand::RemoveUser { name } => {
+                let at = self.users.iter().position(|user| user.name == name).ok_or(Rejection::NoSuchUser)?;
+                self.users.remove(at);
+                Ok(Outcome::Done)
+            }
+            _ => Err(Rejection::Invalid),
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Result<Outcome, Rejection> {
+        match command {
+            Command::Root(command) => self.root(command),
+            Command::CreateBucket { bucket } => {
+                self.buckets.insert(bucket.id, bucket.clone());
+                Ok(Outcome::Bucket(bucket))
+            }
+            Command::SealBucket { bucket } if self.full.contains(&bucket) => Err(Rejection::BucketNotEmpty),
+            Command::SealBucket { bucket } => {
+                self.buckets.remove(&bucket).map(Outcome::Bucket).ok_or(Rejection::UnknownBucket)
+            }
+            _ => Err(Rejection::Invalid),
+        }
+    }
+
+    fn query(&self, query: Query) -> Answer {
+        let user = |found: Option<&UserRecord>| Answer::User(found.cloned().map(Box::new));
+        match query {
+            Query::UserByAccessKey { access_key } => user(self.users.iter().find(|user| user.access_key == access_key)),
+            Query::UserById { id } => user(self.users.iter().find(|user| user.id == id)),
+            Query::Users => Answer::Users(self.users.clone()),
+            Query::Directory { name } => Answer::Directory(self.directory.get(&name).cloned()),
+            Query::DirectoryList { owner, .. } => {
+                let owned = |entry: &&DirectoryEntry| owner.is_none_or(|owner| owner == entry.owner);
+                Answer::DirectoryList { entries: self.directory.values().filter(owned).cloned().collect(), more: false }
+            }
+            Query::Bucket { bucket } => Answer::Bucket(self.buckets.get(&bucket).cloned()),
+            Query::List { bucket, .. } => {
+                Answer::List { bucket: self.buckets.get(&bucket).cloned(), entries: Vec::new(), more: false }
+            }
+            _ => Answer::Invalid,
+        }
+    }
+}
+
+impl MetaService for Fake {
+    fn command(
+        &self,
+        _group: GroupId,
+        envelope: Envelope,
+    ) -> BoxFuture<'_, Result<Result<Outcome, Rejection>, ServiceError>> {
+        let result = self.0.lock().command(envelope.command);
+        async move { Ok(result) }.boxed()
+    }
+
+    fn query(&self, group: GroupId, query: Query) -> BoxFuture<'_, Result<Answer, ServiceError>> {
+        let mut state = self.0.lock();
+        state.root_queries += usize::from(group == ROOT_GROUP);
+        let answer = state.query(query);
+        async move { Ok(answer) }.boxed()
+    }
+}
+
+impl Disks for Fake {
+    fn map(&self) -> Arc<ClusterMap> {
+        let group = |id| GroupEntry { id, replicas: Vec::new() };
+        Arc::new(ClusterMap {
+            cluster: ClusterId::default(),
+            epoch: Epoch(1),
+            nodes: Vec::new(),
+            disks: Vec::new(),
+            groups: vec![group(ROOT_GROUP), group(GROUP)],
+        })
+    }
+
+    fn disk(&self, _id: DiskId) -> Option<Arc<dyn DiskService>> {
+        None
+    }
+
+    fn is_up(&self, _id: DiskId) -> bool {
+        false
+    }
+}
