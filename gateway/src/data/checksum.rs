@@ -168,7 +168,7 @@ impl Asked {
 
     /// Judges what was computed. `BadDigest` where it is not what was announced; `InvalidRequest` where the trailer
     /// that should say so is missing or malformed.
-    pub(super) fn check(&self, computed: Option<&Checksum>, trailers: &HeaderMap) -> Result<(), S3Error> {
+    pub(crate) fn check(&self, computed: Option<&Checksum>, trailers: &HeaderMap) -> Result<(), S3Error> {
         let Some(computed) = computed else { return Ok(()) };
         let expected = match &self.expected {
             Expected::Anything => return Ok(()),
