@@ -60,7 +60,8 @@ impl Node {
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         options.validate()?;
         let listener = server::bind(&options.rpc).await?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.rpc.clone(), source })?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: options.rpc.clone(), source })?;
         let (paths, groups) = (options.directories.clone(), options.metadata_groups);
         let Claim { present, absent, forming } = blocking(move || claim(&paths, groups)).await??;
         for absent in &absent {
@@ -102,7 +103,8 @@ impl Node {
 
     async fn run(mut self, disks: Vec<Arc<LocalDisk>>, entry: NodeEntry, forming: bool) -> Result<Self, StartError> {
         let view = self.view.clone();
-        let started = start_all_replicas(&view.inner, disks, if forming { Origin::New } else { Origin::Existing }).await;
+        let started =
+            start_all_replicas(&view.inner, disks, if forming { Origin::New } else { Origin::Existing }).await;
         for disk in &started {
             view.inner.add_disk(disk.clone());
         }
@@ -260,12 +262,7 @@ async fn open_disks(
 }
 
 /// Makes what the parts share.
-fn wire(
-    identity: &Identity,
-    entry: &NodeEntry,
-    options: NodeOptions,
-    memory: Memory,
-) -> Result<Arc<View>, StartError> {
+fn wire(identity: &Identity, entry: &NodeEntry, options: NodeOptions, memory: Memory) -> Result<Arc<View>, StartError> {
     let replicas = Replicas::new(identity.cluster, None, options.raft.clone(), Arc::new(store::open))
         .map_err(StartError::Settings)?;
     let map = form::first_map(identity, entry.clone(), Epoch(0), |_| 1);

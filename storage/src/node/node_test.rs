@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::client::{DiskError, DiskService};
-use crate::meta::record::{Attributes, ChunkEntry, ETag};
 use crate::meta::command::{NewBody, WriteCondition};
+use crate::meta::record::{Attributes, ChunkEntry, ETag};
 use crate::meta::{Answer, Command, Outcome, Query, RootCommand};
 use crate::repair::RepairOptions;
 use crate::types::{BucketId, ChunkId, DiskId, ManifestId, ROOT_GROUP, UserId};
@@ -132,7 +132,10 @@ async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
     for disk in &node.map().disks {
         assert!(has(&client, disk.id, chunk, b"the bytes of an object").await);
     }
-    assert_eq!(client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(), Answer::Referenced(vec![true]));
+    assert_eq!(
+        client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(),
+        Answer::Referenced(vec![true])
+    );
     node.shutdown().await;
 }
 

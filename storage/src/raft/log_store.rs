@@ -79,12 +79,7 @@ impl Log {
     ///
     /// A log that fails the check must not be used: the replica would have forgotten what it promised, and could help
     /// to elect a leader that lacks what was committed.
-    pub(super) fn open(
-        disk: Arc<DiskDb>,
-        group: GroupId,
-        replica: ReplicaId,
-        settings: &Settings,
-    ) -> io::Result<Self> {
+    pub(super) fn open(disk: Arc<DiskDb>, group: GroupId, replica: ReplicaId, settings: &Settings) -> io::Result<Self> {
         let read = |kind| disk.state(&keys::state(group, replica, kind));
         let log_id = |kind| -> io::Result<Option<LogId>> {
             Ok(read(kind)?.map(|bytes| codec::decode_log_id(&bytes)).transpose()?.flatten())
@@ -212,11 +207,10 @@ impl Log {
                 (next, end, state.cache.first())
             };
             let log = self.clone();
-            (entries, taken) = tokio::task::spawn_blocking(move || {
-                log.scan_into(entries, taken, next..end.min(cached), limit)
-            })
-            .await
-            .map_err(io::Error::other)??;
+            (entries, taken) =
+                tokio::task::spawn_blocking(move || log.scan_into(entries, taken, next..end.min(cached), limit))
+                    .await
+                    .map_err(io::Error::other)??;
         }
     }
 
@@ -258,8 +252,7 @@ fn scan(
     options.set_iterate_upper_bound(keys::entry(group, replica, range.end));
     let from = keys::entry(group, replica, range.start);
     let family = disk.log_family()?;
-    let iterator =
-        disk.database().iterator_cf_opt(&family, options, IteratorMode::From(&from, Direction::Forward));
+    let iterator = disk.database().iterator_cf_opt(&family, options, IteratorMode::From(&from, Direction::Forward));
     for item in iterator {
         let (key, value) = item.map_err(io::Error::other)?;
         let index = keys::index(&key).ok_or_else(|| FormatError::new("the log", "a key is damaged"))?;

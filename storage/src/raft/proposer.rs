@@ -109,10 +109,12 @@ impl Proposer {
     ) -> Result<Result<Outcome, Rejection>, Missed> {
         let reserved = Reserved::new(&self.bytes, encoded.len(), self.max_bytes).ok_or(Missed::Busy)?;
         let (waiter, answer) = oneshot::channel();
-        self.queue.try_send(Pending { envelope, encoded, waiter, _reserved: reserved }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Missed::Busy,
-            mpsc::error::TrySendError::Closed(_) => Missed::Unavailable,
-        })?;
+        self.queue.try_send(Pending { envelope, encoded, waiter, _reserved: reserved }).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => Missed::Busy,
+                mpsc::error::TrySendError::Closed(_) => Missed::Unavailable,
+            },
+        )?;
         answer.await.unwrap_or(Err(Missed::Unavailable))
     }
 

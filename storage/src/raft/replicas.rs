@@ -392,8 +392,10 @@ impl Preparation {
         let Self { group, replica, .. } = self;
         let failed = |error: &dyn std::error::Error| StartError::Failed { group, replica, why: error.to_string() };
         let known = self.check_record()?;
-        let log = Log::open(self.db.clone(), group, replica, &self.settings).map_err(|error| {
-            StartError::Lost { group, replica, why: error.to_string() }
+        let log = Log::open(self.db.clone(), group, replica, &self.settings).map_err(|error| StartError::Lost {
+            group,
+            replica,
+            why: error.to_string(),
         })?;
         let store = self.stores.open(self.db.database().clone(), group).map_err(|error| failed(&error))?;
         if self.origin == Origin::New {

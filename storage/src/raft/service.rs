@@ -323,9 +323,7 @@ async fn answer_request(target: &Arc<Replica>, replicas: &[Arc<Replica>], body: 
                 Err(error) => Err(Missed::Refused(error.to_string())),
             }
         }
-        Body::Query(query) => {
-            query_here(leader, replicas, *query).await.map(|answer| Reply::Query(Box::new(answer)))
-        }
+        Body::Query(query) => query_here(leader, replicas, *query).await.map(|answer| Reply::Query(Box::new(answer))),
         Body::AddLearner { replica, disk } => {
             Change::AddLearner(replica, disk).make(leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
         }

@@ -5,15 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::OptionalSend;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::codec;
-use super::consensus::{
-    Applied, Consensus, LogId, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership,
-};
+use super::consensus::{Applied, Consensus, LogId, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership};
 use super::disk_db::DiskDb;
 use super::store::{SnapshotFrames, StateMachineStore, StoreError};
 
