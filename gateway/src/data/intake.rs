@@ -131,3 +131,7 @@ async fn next_data(body: &mut Body) -> Result<Option<Bytes>, S3Error> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+#[path = "intake_test.rs"]
+mod tests;
