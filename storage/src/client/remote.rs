@@ -1,1 +1,211 @@
-//! to come
+//! The cluster from afar: the traits of this room, spoken over the internal HTTP of its nodes. Decides nothing: what a
+//! node answers is passed on, and a node that does not answer is passed over for a while.
+
+mod call;
+mod disk;
+mod meta;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use parking_lot::{Mutex, RwLock};
+
+use super::{Client, DiskService, Disks, RepairService};
+use crate::cluster::Secret;
+use crate::types::{ClusterMap, DiskId, Epoch};
+use crate::wire::{Signer, View, message, path};
+use call::{Body, CallError};
+use disk::RemoteDisk;
+
+/// How often a node is asked for the map and for which disks are up.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// After so long without an answer no disk counts as up.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+/// How long a node is passed over that did not answer.
+const AVOID_FOR: Duration = Duration::from_secs(2);
+const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections that are kept to each node.
+const IDLE_CONNECTIONS: usize = 64;
+
+/// Why there is no way to the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no address to join was given")]
+    NoAddress,
+    #[error("the cluster secret is not the cluster's, or the clocks are more than five minutes apart ({0})")]
+    Refused(String),
+    #[error("no node answers: {0}")]
+    Unreachable(String),
+}
+
+/// Connects to the cluster of which some nodes are at `addresses` (`host:port`): tries for at most `patience`. The
+/// client keeps up with the map by itself until it is dropped.
+///
+/// # Errors
+/// See [`ConnectError`]; a wrong secret is one at once.
+pub async fn connect(addresses: &[String], secret: &Secret, patience: Duration) -> Result<Client, ConnectError> {
+    let remote = Arc::new(Remote::new(addresses, secret)?);
+    let deadline = Instant::now() + patience;
+    loop {
+        match remote.refresh().await {
+            Ok(()) => break,
+            Err(CallError::Unauthorized(text)) => return Err(ConnectError::Refused(text)),
+            Err(error) if Instant::now() >= deadline => return Err(ConnectError::Unreachable(error.to_string())),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    tokio::spawn(keep_up(Arc::downgrade(&remote)));
+    let cluster = Arc::new(Cluster(remote));
+    Ok(Client::new(cluster.clone(), cluster))
+}
+
+async fn keep_up(remote: Weak<Remote>) {
+    loop {
+        tokio::time::sleep(REFRESH_EVERY).await;
+        let Some(remote) = remote.upgrade() else { return };
+        if let Err(error) = remote.refresh().await {
+            tracing::debug!(%error, "no node tells the map");
+        }
+    }
+}
+
+/// What a process without disks knows of the cluster.
+pub struct Remote {
+    http: reqwest::Client,
+    signer: Signer,
+    joins: Vec<String>,
+    known: RwLock<Known>,
+    /// Nodes that did not answer, and until when they are passed over.
+    avoided: Mutex<HashMap<String, Instant>>,
+}
+
+struct Known {
+    map: Arc<ClusterMap>,
+    up: HashSet<DiskId>,
+    /// Where each disk is to be asked.
+    addresses: HashMap<DiskId, String>,
+    at: Instant,
+}
+
+impl Remote {
+    fn new(addresses: &[String], secret: &Secret) -> Result<Self, ConnectError> {
+        if addresses.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+        let map = ClusterMap {
+            cluster: Default::default(),
+            epoch: Epoch(0),
+            nodes: Vec::new(),
+            disks: Vec::new(),
+            groups: Vec::new(),
+        };
+        let known =
+            Known { map: Arc::new(map), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
+        Ok(Self {
+            http,
+            signer: Signer::new(secret),
+            joins: addresses.to_vec(),
+            known: RwLock::new(known),
+            avoided: Mutex::default(),
+        })
+    }
+
+    /// Asks the nodes, one after the other, for the map.
+    async fn refresh(&self) -> Result<(), CallError> {
+        let mut failure = CallError::Unreachable("no node".to_owned());
+        for address in self.nodes() {
+            match self.call(&address, Method::GET, path::VIEW, Body::Empty, VIEW_TIMEOUT).await {
+                Ok(answer) => return self.take(&address, answer.message(message::MAX_ANSWER_LEN).await?),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn take(&self, from: &str, view: View) -> Result<(), CallError> {
+        let mut known = self.known.write();
+        if view.map.cluster != known.map.cluster && known.map.epoch > Epoch(0) {
+            return Err(CallError::Refused("the node is of another cluster".to_owned()));
+        }
+        known.at = Instant::now();
+        known.up = view.up.into_iter().collect();
+        if view.map.epoch >= known.map.epoch {
+            known.addresses = addresses(&view.map, from);
+            known.map = view.map;
+        }
+        Ok(())
+    }
+
+    /// Every node that may be asked, those first that answered lately.
+    fn nodes(&self) -> Vec<String> {
+        let mut nodes = self.joins.clone();
+        nodes.extend(self.known.read().addresses.values().cloned());
+        let mut seen = HashSet::new();
+        nodes.retain(|address| seen.insert(address.clone()));
+        let now = Instant::now();
+        let mut avoided = self.avoided.lock();
+        avoided.retain(|_, until| *until > now);
+        nodes.sort_by_key(|address| avoided.contains_key(address));
+        nodes
+    }
+
+    fn avoid(&self, address: &str) {
+        self.avoided.lock().insert(address.to_owned(), Instant::now() + AVOID_FOR);
+    }
+
+    fn is_avoided(&self, address: &str) -> bool {
+        self.avoided.lock().get(address).is_some_and(|until| *until > Instant::now())
+    }
+
+    fn address_of(&self, disk: DiskId) -> Option<String> {
+        self.known.read().addresses.get(&disk).cloned()
+    }
+
+    /// What repair needs of a disk elsewhere; `None` where the map does not have it.
+    pub fn repair_disk(self: &Arc<Self>, id: DiskId) -> Option<Arc<dyn RepairService>> {
+        self.address_of(id)?;
+        Some(Arc::new(RemoteDisk { remote: self.clone(), id }))
+    }
+}
+
+/// Where to ask for each disk. A node that says that it listens everywhere is asked where it just answered.
+fn addresses(map: &ClusterMap, from: &str) -> HashMap<DiskId, String> {
+    let address = |address: &str| match address.parse::<std::net::SocketAddr>() {
+        Ok(socket) if socket.ip().is_unspecified() => from.to_owned(),
+        _ => address.to_owned(),
+    };
+    map.disks.iter().filter_map(|disk| Some((disk.id, address(&map.node(disk.node)?.address)))).collect()
+}
+
+/// A process's way to the cluster.
+struct Cluster(Arc<Remote>);
+
+impl Disks for Cluster {
+    fn map(&self) -> Arc<ClusterMap> {
+        self.0.known.read().map.clone()
+    }
+
+    fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
+        let disk = self.0.repair_disk(id)?;
+        Some(disk)
+    }
+
+    fn is_up(&self, id: DiskId) -> bool {
+        let known = self.0.known.read();
+        known.up.contains(&id)
+            && known.at.elapsed() < STALE_AFTER
+            && known.addresses.get(&id).is_some_and(|address| !self.0.is_avoided(address))
+    }
+}

@@ -12,3 +12,7 @@ pub use directory::{Claim, Directory, claim};
 pub use error::StartError;
 pub use identity::{Founder, Identity};
 pub use secret::{RootCredentials, Secret};
+
+#[cfg(test)]
+#[path = "cluster_test.rs"]
+mod tests;

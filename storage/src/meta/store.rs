@@ -1,6 +1,7 @@
 //! One replica's state of one group. It shares the metadata database of its disk with the raft log and with other
 //! groups, and touches no key but its group's.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -73,14 +74,14 @@ impl GroupStore {
     /// come as a marker alone.
     ///
     /// Answers the envelopes of each entry. Blocks on the database.
-    pub fn apply(&self, entries: &[(u64, Batch)], marker: &[u8]) -> Result<Vec<EntryResults>, MetaError> {
+    pub fn apply<B: Borrow<Batch>>(&self, entries: &[(u64, B)], marker: &[u8]) -> Result<Vec<EntryResults>, MetaError> {
         let mut live = self.live.lock();
         let generation = *self.generation.read();
         let keys = Keys::new(self.group, generation);
         let mut applier = Applier::new(Overlay::new(&self.db), keys, self.group, live.state.clone());
         let mut results = Vec::with_capacity(entries.len());
         for (log_index, batch) in entries {
-            results.push(applier.entry(*log_index, batch)?);
+            results.push(applier.entry(*log_index, batch.borrow())?);
         }
 
         let Applier { mut overlay, state, .. } = applier;

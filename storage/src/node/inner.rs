@@ -80,6 +80,11 @@ impl Inner {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Lets go of all disks, which are closed.
+    pub fn forget_disks(&self) {
+        self.local.write().clear();
+    }
+
     pub fn set_absent(&self, path: PathBuf, why: String) {
         self.absent.lock().insert(path, why);
     }

@@ -199,6 +199,8 @@ impl Node {
         }
         self.view.inner.replicas.shutdown().await;
         join_all(disks.iter().map(|disk| disk.close())).await;
+        // Whoever still has a client must not keep the directories locked.
+        self.view.inner.forget_disks();
         tracing::info!("the node has ended");
     }
 }

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::client::{DiskError, DiskService};
-use crate::meta::command::{NewBody, WriteCondition};
+use crate::client::{Client, DiskError, remote};
 use crate::meta::record::{Attributes, ChunkEntry, ETag};
+use crate::meta::command::{NewBody, WriteCondition};
 use crate::meta::{Answer, Command, Outcome, Query, RootCommand};
 use crate::repair::RepairOptions;
 use crate::types::{BucketId, ChunkId, DiskId, ManifestId, ROOT_GROUP, UserId};
@@ -132,10 +132,7 @@ async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
     for disk in &node.map().disks {
         assert!(has(&client, disk.id, chunk, b"the bytes of an object").await);
     }
-    assert_eq!(
-        client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(),
-        Answer::Referenced(vec![true])
-    );
+    assert_eq!(client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(), Answer::Referenced(vec![true]));
     node.shutdown().await;
 }
 
@@ -263,5 +260,66 @@ async fn a_copy_that_is_missing_without_a_note_is_found_after_a_start() {
     let client = node.client();
     let poor = node.view.inner.local_disks()[2].id();
     eventually("the copy is made anew", || has(&client, poor, chunk, b"a chunk")).await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_elsewhere_does_all_that_one_in_the_process_does() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let address = vec!["127.0.0.1:1".to_owned(), node.rpc_address().to_string()];
+    let client = remote::connect(&address, node.secret(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(client.map(), node.map());
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"the bytes of an object").await;
+    let disk = node.map().disks[0].id;
+    assert!(has(&client, disk, chunk, b"the bytes of an object").await);
+    assert!(has(&node.client(), disk, chunk, b"the bytes of an object").await);
+    let service = client.disk(disk).unwrap();
+    assert_eq!(service.get(chunk, 4..9).await.unwrap().concat(), b"bytes");
+    let other = ChunkId::of(GROUP, b"not there");
+    assert_eq!(service.touch(vec![chunk, other]).await.unwrap(), [true, false]);
+    assert!(matches!(service.get(other, 0..9).await, Err(DiskError::NotFound)));
+    assert!(matches!(service.get(chunk, 0..9999).await, Err(DiskError::Refused(_))));
+    let lie = service.put(other, vec![Bytes::from_static(b"not these bytes")]).await;
+    assert!(matches!(lie, Err(DiskError::Refused(_))), "{lie:?}");
+    assert!(!has(&node.client(), disk, other, b"not there").await);
+    assert!(client.disk(DiskId::random()).is_none());
+
+    let large: Vec<u8> = (0..8 << 20).map(|place: u32| (place >> 3) as u8).collect();
+    let id = ChunkId::of(GROUP, &large);
+    let large = Bytes::from(large);
+    service.put(id, vec![large.slice(..3), large.slice(3..5_000_000), large.slice(5_000_000..)]).await.unwrap();
+    assert_eq!(service.get(id, 0..large.len() as u32).await.unwrap().concat(), large);
+    node.shutdown().await;
+    eventually("the disks count as down", || async { !client.is_up(disk) }).await;
+    assert!(matches!(service.get(chunk, 4..9).await, Err(DiskError::Unavailable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_secret_nothing_answers_but_health() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 1).await;
+    let address = node.rpc_address().to_string();
+    let wrong = Secret::new("this is another secret").unwrap();
+    let refused = remote::connect(std::slice::from_ref(&address), &wrong, Duration::from_secs(5)).await;
+    assert!(matches!(refused, Err(remote::ConnectError::Refused(_))));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let disk = node.map().disks[0].id;
+    let chunk = ChunkId::of(GROUP, b"x");
+    for (method, path) in [
+        ("GET", "/v1/map".to_owned()),
+        ("POST", "/v1/raft".to_owned()),
+        ("POST", "/v1/groups/0/query".to_owned()),
+        ("POST", "/v1/groups/0/command".to_owned()),
+        ("GET", format!("/v1/disks/{disk}/chunks/{chunk}?start=0&end=1")),
+        ("PUT", format!("/v1/disks/{disk}/chunks/{chunk}")),
+        ("POST", format!("/v1/disks/{disk}/touch")),
+    ] {
+        let request = http.request(method.parse().unwrap(), format!("http://{address}{path}")).body("x");
+        assert_eq!(request.send().await.unwrap().status(), 401, "{method} {path}");
+    }
+    let health = http.get(format!("http://{address}/v1/health")).send().await.unwrap();
+    assert_eq!(health.status(), 200);
     node.shutdown().await;
 }

@@ -121,7 +121,7 @@ fn a_disk_gets_its_share_by_weight_within_3_percent() {
 fn with_many_disks_all_three_copies_follow_the_weights_within_3_percent() {
     let weights: Vec<u32> = (0..60).map(|number| 1 + number % 2).collect();
     let map = flat(&weights);
-    let chunks = 300_000u64;
+    let chunks = 50_000u64;
     let (mut light, mut heavy) = (0u64, 0u64);
     for number in 0..chunks {
         for home in homes(&chunk(number), &map) {
@@ -179,5 +179,5 @@ fn placement_is_what_it_was_when_the_first_cluster_was_filled() {
             order.iter().map(|id| map.disks.iter().position(|disk| disk.id == *id).unwrap()).collect()
         })
         .collect();
-    assert_eq!(numbers, Vec::<Vec<usize>>::new(), "to be filled in");
+    assert_eq!(numbers, [[5, 3, 1, 2, 4, 0], [2, 3, 5, 4, 1, 0], [4, 5, 2, 3, 1, 0], [5, 3, 2, 1, 4, 0]]);
 }

@@ -1,0 +1,77 @@
+//! The groups, through any node that answers.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::call::{Body, CallError};
+use super::{Cluster, Remote};
+use crate::client::{MetaService, ServiceError};
+use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
+use crate::types::GroupId;
+use crate::wire::{self, message, path};
+
+/// How long a group is asked, at whatever nodes.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// A node looks for the group's leader by itself for ten seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+/// The rest after all nodes were asked in vain.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Remote {
+    /// Asks one node after the other until one has an answer. The same bytes each time: a command keeps its id.
+    async fn ask<A: DeserializeOwned>(&self, target: &str, question: Vec<u8>) -> Result<A, ServiceError> {
+        let begun = Instant::now();
+        loop {
+            for address in self.nodes() {
+                let body = Body::Small(question.clone());
+                let failure = match self.call(&address, Method::POST, target, body, CALL_TIMEOUT).await {
+                    Ok(answer) => match answer.message(message::MAX_ANSWER_LEN).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => error,
+                    },
+                    Err(error) => error,
+                };
+                if let CallError::Unauthorized(_) | CallError::Refused(_) = &failure {
+                    tracing::warn!(%address, error = %failure, "a node does not serve this process");
+                }
+                match ServiceError::from(failure) {
+                    ServiceError::Unavailable => {}
+                    error => return Err(error),
+                }
+                if begun.elapsed() >= PATIENCE {
+                    return Err(ServiceError::Unavailable);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+            if begun.elapsed() >= PATIENCE {
+                return Err(ServiceError::Unavailable);
+            }
+        }
+    }
+}
+
+impl MetaService for Cluster {
+    fn command(
+        &self,
+        group: GroupId,
+        envelope: Envelope,
+    ) -> BoxFuture<'_, Result<Result<Outcome, Rejection>, ServiceError>> {
+        async move {
+            let question = wire::encode(&envelope).map_err(|error| ServiceError::Refused(error.to_string()))?;
+            self.0.ask(&path::command(group), question).await
+        }
+        .boxed()
+    }
+
+    fn query(&self, group: GroupId, query: Query) -> BoxFuture<'_, Result<Answer, ServiceError>> {
+        async move {
+            let question = wire::encode(&query).map_err(|error| ServiceError::Refused(error.to_string()))?;
+            self.0.ask(&path::query(group), question).await
+        }
+        .boxed()
+    }
+}

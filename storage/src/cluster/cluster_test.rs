@@ -1,0 +1,211 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::directory::{Claim, claim, rejoin};
+use super::identity::{self, Found, Identity};
+use super::secret::{self, RootCredentials, Secret};
+use super::{Directory, StartError};
+
+fn paths(dir: &Path, count: usize) -> Vec<PathBuf> {
+    (1..=count).map(|number| dir.join(format!("disk{number}"))).collect()
+}
+
+/// Forms the directories and ends the first start.
+fn formed(paths: &[PathBuf]) -> Vec<Identity> {
+    let claim = claim(paths, 1).unwrap();
+    assert!(claim.forming);
+    let identities: Vec<_> = claim.present.iter().map(|directory| directory.identity.clone()).collect();
+    for Directory { path, identity, .. } in claim.present {
+        Identity { formed: true, ..identity }.write(&path).unwrap();
+    }
+    identities
+}
+
+/// Every file below a directory, with its bytes.
+fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap_or_default()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn empty_directories_become_disks_of_one_cluster_with_three_voters_of_each_group() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 4);
+    let identities = formed(&paths);
+    assert!(identities.iter().all(|identity| identity.cluster == identities[0].cluster));
+    assert!(identities.iter().all(|identity| identity.siblings.len() == 4 && identity.node == identities[0].node));
+    let voters: Vec<usize> = identities.iter().map(|identity| identity.replicas().count()).collect();
+    assert_eq!(voters, [2, 2, 2, 0]);
+    let mut ids: Vec<_> = identities[0].founders.iter().map(|founder| founder.replica).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+    let mode = std::fs::metadata(paths[0].join("cairn.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let again = claim(&paths, 1).unwrap();
+    assert!(!again.forming && again.absent.is_empty());
+    assert!(again.present.iter().all(|directory| directory.identity.incarnation == 2));
+}
+
+#[test]
+fn a_first_start_that_was_cut_off_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 3);
+    let first: Vec<_> = claim(&paths, 1).unwrap().present.into_iter().map(|directory| directory.identity).collect();
+    std::fs::remove_file(paths[1].join("cairn.json")).unwrap();
+    assert!(matches!(claim(&paths[..2], 1), Err(StartError::FormationCutOff { expected: 3, given: 2 })));
+    let Claim { present, forming, .. } = claim(&paths, 1).unwrap();
+    assert!(forming);
+    assert_eq!(present.into_iter().map(|directory| directory.identity).collect::<Vec<_>>(), first);
+}
+
+#[test]
+fn the_lock_of_one_is_the_refusal_of_the_other() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    let held = claim(&paths, 1).unwrap();
+    assert!(matches!(claim(&paths, 1), Err(StartError::Locked(_))));
+    drop(held);
+    formed(&paths);
+    let held = claim(&paths, 1).unwrap();
+    assert!(matches!(claim(&paths, 1), Err(StartError::Locked(_))));
+    drop(held);
+    assert!(claim(&paths, 1).is_ok());
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_untouched() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    std::fs::create_dir(&paths[1]).unwrap();
+    std::fs::write(paths[1].join("photo.jpg"), b"mine").unwrap();
+    let before = content(&paths[1]);
+    assert!(matches!(claim(&paths, 1), Err(StartError::Foreign(path)) if path == paths[1]));
+    assert_eq!(content(&paths[1]), before);
+    assert!(!paths[0].exists());
+}
+
+#[test]
+fn a_directory_of_a_newer_format_is_refused_untouched() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 1);
+    formed(&paths);
+    let file = paths[0].join("cairn.json");
+    let newer = std::fs::read_to_string(&file).unwrap().replace("\"format\": 1", "\"format\": 2");
+    std::fs::write(&file, newer).unwrap();
+    let before = content(&paths[0]);
+    assert!(matches!(claim(&paths, 1), Err(StartError::NewerFormat { format: 2, known: 1, .. })));
+    assert_eq!(content(&paths[0]), before);
+}
+
+#[test]
+fn directories_of_two_clusters_are_refused_untouched() {
+    let (left, right) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (left, right) = (paths(left.path(), 1), paths(right.path(), 1));
+    formed(&left);
+    formed(&right);
+    let both = [left[0].clone(), right[0].clone()];
+    let before = (content(&left[0]), content(&right[0]));
+    assert!(matches!(claim(&both, 1), Err(StartError::OtherCluster { .. })));
+    assert_eq!((content(&left[0]), content(&right[0])), before);
+}
+
+#[test]
+fn a_copy_of_a_disk_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    formed(&paths);
+    std::fs::copy(paths[0].join("cairn.json"), paths[1].join("cairn.json")).unwrap();
+    assert!(matches!(claim(&paths, 1), Err(StartError::SameDisk { .. })));
+    let twice = [paths[0].clone(), dir.path().join("disk2/../disk1")];
+    assert!(matches!(claim(&twice, 1), Err(StartError::GivenTwice(_))));
+}
+
+#[test]
+fn missing_empty_and_damaged_directories_are_absent_and_stay_as_they_are() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 4);
+    formed(&paths);
+    std::fs::remove_dir_all(&paths[0]).unwrap();
+    std::fs::remove_dir_all(&paths[1]).unwrap();
+    std::fs::create_dir(&paths[1]).unwrap();
+    std::fs::write(paths[2].join("cairn.json"), b"{\"format\": 1, \"clus").unwrap();
+    let Claim { present, absent, forming } = claim(&paths, 1).unwrap();
+    assert_eq!((present.len(), absent.len(), forming), (1, 3, false));
+    assert!(!paths[0].exists());
+    assert!(content(&paths[1]).is_empty());
+}
+
+#[test]
+fn a_further_directory_is_refused_while_all_disks_are_there() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 3);
+    formed(&paths[..2]);
+    assert!(matches!(claim(&paths, 1), Err(StartError::NewDisk(path)) if path == paths[2]));
+    assert!(!paths[2].exists());
+}
+
+#[test]
+fn a_disk_that_comes_back_is_taken_once_and_only_if_it_is_ours() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    let ids = formed(&paths);
+    let (cluster, node) = (ids[0].cluster, ids[0].node);
+    assert!(rejoin(&paths[1], cluster, node, &[ids[1].disk]).is_err());
+    assert!(rejoin(&paths[1], crate::types::ClusterId::random(), node, &[]).is_err());
+    let back = rejoin(&paths[1], cluster, node, &[ids[0].disk]).unwrap();
+    assert_eq!(back.identity.incarnation, ids[1].incarnation + 1);
+    assert!(rejoin(&paths[1], cluster, node, &[ids[0].disk]).is_err());
+}
+
+#[test]
+fn secrets_outlive_the_loss_of_the_first_disk_and_are_for_the_owner_only() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    formed(&paths);
+    let secret = secret::cluster_secret(&paths, None).unwrap();
+    let (root, made) = secret::root_credentials(&paths, None).unwrap();
+    assert!(made);
+    for name in ["cluster-secret", "root-credentials"] {
+        let mode = std::fs::metadata(paths[1].join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let left = &paths[1..];
+    assert_eq!(secret::cluster_secret(left, None).unwrap(), secret);
+    assert_eq!(secret::root_credentials(left, None).unwrap(), (root, false));
+    std::fs::remove_file(paths[0].join("cluster-secret")).unwrap();
+    assert_eq!(secret::cluster_secret(&paths, None).unwrap(), secret);
+    assert!(paths[0].join("cluster-secret").exists());
+}
+
+#[test]
+fn what_the_operator_gives_goes_first_and_is_not_written_down() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 1);
+    formed(&paths);
+    let given = Secret::new("  sixteen letters at least \n").unwrap();
+    assert_eq!(secret::cluster_secret(&paths, Some(given.clone())).unwrap(), given);
+    assert!(!paths[0].join("cluster-secret").exists());
+    assert!(matches!(Secret::new("short"), Err(StartError::SecretTooShort)));
+    let root = RootCredentials::new("access", "secret");
+    assert_eq!(secret::root_credentials(&paths, Some(root.clone())).unwrap(), (root.clone(), false));
+    assert!(!format!("{root:?} {given:?}").contains("secret\""));
+}
+
+#[test]
+fn an_identity_comes_back_as_it_was_written() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 3);
+    let written = formed(&paths)[1].clone();
+    match identity::inspect(&paths[1]).unwrap() {
+        Found::Disk(read) => assert_eq!(*read, Identity { formed: true, ..written }),
+        other => panic!("{other:?}"),
+    }
+}
