@@ -11,7 +11,17 @@ use anyhow::{Result, ensure};
 /// The directory is in use, is not a disk of Cairn, or cannot be read or written.
 pub fn rebuild_index(directory: &Path) -> Result<()> {
     let report = cairn_storage::node::rebuild_index(directory)?;
-    println!("{}: {report}", directory.display());
+    println!(
+        "{}: {} chunks of {} bytes found in {} segments; {} torn records stepped over",
+        directory.display(),
+        report.records,
+        report.bytes,
+        report.segments,
+        report.torn
+    );
+    for segment in &report.unreadable_segments {
+        println!("segment {segment} cannot be read: its header is lost, and its chunks with it");
+    }
     Ok(())
 }
 
@@ -34,7 +44,5 @@ pub async fn recover(directories: &[PathBuf], yes: bool) -> Result<()> {
         std::io::stdin().read_line(&mut answer)?;
         ensure!(answer.trim() == "yes", "nothing was changed");
     }
-    let done = cairn_storage::node::recover(directories).await?;
-    println!("{done}");
-    Ok(())
+    anyhow::bail!("not built yet")
 }

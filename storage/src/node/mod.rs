@@ -4,6 +4,7 @@
 mod disk;
 mod form;
 mod inner;
+mod offline;
 mod options;
 mod status;
 mod store;
@@ -28,6 +29,7 @@ use disk::{LocalDisk, Memory};
 use inner::{Inner, View};
 
 pub use crate::cluster::StartError;
+pub use offline::{OfflineError, rebuild_index};
 pub use options::NodeOptions;
 pub use status::{DiskStatus, NodeStatus};
 
