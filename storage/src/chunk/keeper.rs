@@ -48,7 +48,6 @@ pub fn run(shared: &Shared) {
 
 /// Notes how far the index is complete, if that has changed.
 pub fn note_checkpoint(shared: &Shared, last: &mut Location) -> Result<(), ChunkError> {
-    // First the position, then the fsync: what is before it was in the index when the fsync began.
     let position = *shared.committed.lock();
     if position != *last {
         shared.index.set_checkpoint(position)?;

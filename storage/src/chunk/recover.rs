@@ -166,7 +166,6 @@ pub fn recover(index: &Index, segments: &Segments, options: &Options) -> Result<
     let after_checkpoint = if from.offset == 0 { from.segment } else { from.segment + 1 };
     let next = numbers.last().map_or(1, |last| last + 1).max(after_checkpoint);
     index.set_checkpoint(Location { segment: next, offset: 0 })?;
-    index.sync()?;
     Ok((replay.report, next))
 }
 
