@@ -303,7 +303,7 @@ impl Replicas {
         let newest = replicas.iter().filter_map(|replica| replica.known_leader()).max();
         let (_, replica, disk) = newest?;
         // Of one that should be here we know better: it may have ended, or not been elected again since the start.
-        let here = replicas.iter().any(|candidate| candidate.id == replica && candidate.leads());
+        let here = replicas.iter().any(|candidate| candidate.id == replica && candidate.leads().is_some());
         (here || !self.inner.has_disk(disk)).then_some((replica, disk))
     }
 
@@ -367,10 +367,16 @@ fn membership_result(result: MembershipResult) -> Result<(), Missed> {
     }
 }
 
+/// How long the end of a disk's metadata is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Closes a disk's metadata away from the runtime's workers.
 async fn close(db: Arc<DiskDb>) {
-    if let Err(error) = tokio::task::spawn_blocking(move || db.close()).await {
-        tracing::error!(%error, "a disk's metadata did not close well");
+    let disk = db.disk();
+    match tokio::time::timeout(CLOSE_TIMEOUT, tokio::task::spawn_blocking(move || db.close())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%disk, %error, "a disk's metadata did not close well"),
+        Err(_) => tracing::error!(%disk, "a disk hangs, and its metadata is left behind"),
     }
 }
 

@@ -123,6 +123,25 @@ async fn a_disk_that_fails_takes_its_replica_only() {
     process.replicas.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaders_disk_that_hangs_holds_nobody_up() {
+    let process = Process::formed(&[1, 2, 3], settings()).await;
+    process.put(0).await;
+    let hanging = process.leader().expect("a leader");
+    process.dbs[&hanging].writer().hang(true);
+    // At first the others make its entries durable; when its queue is full one of them leads.
+    for number in 1..160 {
+        let result = process.replicas.command(GROUP, envelope(number, 512 << 10)).await;
+        result.expect("an answer").expect("an outcome");
+        assert!(process.holds(number).await);
+    }
+    assert_ne!(process.leader(), Some(hanging));
+    process.dbs[&hanging].writer().hang(false);
+    process.until_caught_up(hanging).await;
+    assert_eq!(process.count_on(hanging), 160);
+    process.replicas.shutdown().await;
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
