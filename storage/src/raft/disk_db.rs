@@ -24,9 +24,9 @@ use tokio::sync::watch;
 
 use super::codec::{self, FormatError, ReplicaRecord};
 use super::keys;
-use super::writer::Writer;
+use super::writer::{Writer, WriterStatistics};
 use crate::durable;
-use crate::types::{ClusterId, DiskId, GroupId, ReplicaId};
+use crate::types::{ClusterId, DiskId};
 
 /// What this version writes at the path of the database; a file of more than this is of a newer version.
 const FORMAT: &[u8] = b"cairn metadata 1\n";
@@ -109,6 +109,11 @@ impl DiskDb {
         &self.writer
     }
 
+    /// What its writer did since the database was opened.
+    pub fn statistics(&self) -> &WriterStatistics {
+        self.writer.statistics()
+    }
+
     /// Why the disk failed, once it has. It never comes back.
     pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.writer.failure()
@@ -152,11 +157,6 @@ impl DiskDb {
             }
         }
         Ok(records)
-    }
-
-    pub(super) fn replica(&self, group: GroupId, replica: ReplicaId) -> Result<Option<ReplicaRecord>, io::Error> {
-        let value = self.state(&keys::state(group, replica, keys::RECORD))?;
-        Ok(value.map(|bytes| codec::decode_replica(&bytes)).transpose()?)
     }
 
     /// Refuses the disk where any of its replicas is another cluster's. Blocks.

@@ -45,6 +45,8 @@ struct State {
     /// `committed` is to be written with the next batch.
     committed_changed: bool,
     purged: Option<LogId>,
+    /// The index of the first entry, or of the first that will be appended.
+    first: u64,
     last: Option<LogId>,
     flushed: Option<u64>,
     /// The newest entry with a membership that was appended since the start and is still there.
@@ -90,6 +92,7 @@ impl Log {
             vote_is_new: false,
             committed: log_id(keys::COMMITTED)?,
             committed_changed: false,
+            first: next_index(purged.as_ref()),
             last: purged,
             purged,
             flushed: None,
@@ -98,7 +101,7 @@ impl Log {
             size: LogSize::default(),
         };
         let promised = log_id(keys::PROMISED)?;
-        let first = next_index(purged.as_ref());
+        let first = state.first;
         scan(&disk, group, replica, first..u64::MAX, |index, bytes| {
             let expected = next_index(state.last.as_ref());
             if index != expected {
@@ -194,7 +197,7 @@ impl Log {
                 let state = self.shared.state.lock();
                 let next = match entries.last() {
                     Some(entry) => entry.log_id.index() + 1,
-                    None => start.max(next_index(state.purged.as_ref())),
+                    None => start.max(state.first),
                 };
                 let end = end.min(next_index(state.last.as_ref()));
                 if next >= end || taken >= limit {
@@ -361,6 +364,7 @@ impl RaftLogStorage<Consensus> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        self.shared.disk.writer().room().await;
         let mut encoded = Vec::new();
         for entry in entries {
             encoded.push((codec::encode_entry(&entry)?, entry));
@@ -371,6 +375,10 @@ impl RaftLogStorage<Consensus> for Log {
         };
         let mut changes = Vec::with_capacity(encoded.len() + 2);
         let mut state = self.shared.state.lock();
+        if next_index(state.last.as_ref()) <= state.first {
+            // There is no entry yet. Raft does not begin anywhere but after what was purged, though it might.
+            state.first = encoded.first().map_or(state.first, |(_, entry)| entry.log_id.index());
+        }
         for (value, entry) in encoded {
             let index = entry.log_id.index();
             let len = value.len() as u64;
@@ -395,6 +403,8 @@ impl RaftLogStorage<Consensus> for Log {
                 let flushed = state.flushed;
                 state.cache.shrink(flushed);
             }
+            // Whoever is told may be about to close the disk.
+            drop(shared);
             callback.io_completed(result);
         });
         Ok(())
@@ -434,6 +444,7 @@ impl RaftLogStorage<Consensus> for Log {
                 return Ok(());
             }
             state.purged = Some(log_id);
+            state.first = index + 1;
             state.cache.purge(index);
             if next_index(state.last.as_ref()) <= index + 1 {
                 // A snapshot that is ahead of the log.

@@ -184,6 +184,10 @@ impl Task {
         while entry.len() < self.max_commands
             && let Ok(next) = self.queue.try_recv()
         {
+            if next.waiter.is_closed() {
+                // Given up while it waited: nothing was promised.
+                continue;
+            }
             bytes += next.encoded.len();
             if bytes > self.max_bytes {
                 self.held = Some(next);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
@@ -17,9 +18,12 @@ use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
 use super::state_machine::SnapshotData;
 use super::store::StateMachineStore;
-use super::transfer::{Incoming, Received};
+use super::transfer::{Incoming, Received, Sent};
 use crate::meta::{Answer, Query};
 use crate::types::{DiskId, GroupId, ReplicaId};
+
+/// How long the end of a replica is waited for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Replica {
     pub(super) group: GroupId,
@@ -41,9 +45,11 @@ impl Replica {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Whether it was elected since it was started, and heard of nobody later. A hint: only a majority knows.
-    pub(super) fn leads(&self) -> bool {
-        !self.is_stopped() && self.log.standing().elected_vote(self.id).is_some()
+    /// The term in which it leads: it was elected since it was started, and heard of nobody later. A hint: only a
+    /// majority knows.
+    pub(super) fn leads(&self) -> Option<u64> {
+        let vote = self.log.standing().elected_vote(self.id).filter(|_| !self.is_stopped());
+        vote.map(|vote| vote.leader_id.term)
     }
 
     /// Calls `look` with openraft's figures, which may be a moment behind.
@@ -51,9 +57,10 @@ impl Replica {
         look(&self.raft.metrics().borrow_watched())
     }
 
-    /// Whether openraft has stopped, for whatever reason.
-    pub(super) fn has_ended(&self) -> bool {
-        self.metrics(|metrics| metrics.running_state.is_err() || metrics.state == ServerState::Shutdown)
+    /// Whether openraft has stopped, for whatever reason. One that is busy has not.
+    pub(super) async fn has_ended(&self) -> bool {
+        let asked = self.raft.with_raft_state(|_| ());
+        tokio::time::timeout(Duration::from_millis(200), asked).await.is_ok_and(|answer| answer.is_err())
     }
 
     pub(super) fn membership(&self) -> Arc<StoredMembership> {
@@ -87,7 +94,8 @@ impl Replica {
             tokio::task::spawn_blocking(move || store.query(&query)).await.map_err(|_| Missed::Unavailable)?
         };
         result.map_err(|error| {
-            tracing::error!(group = %self.group, replica = %self.id, %error, "a query failed");
+            // What cannot be read here can be read on another disk, if that one leads.
+            self.disk.fail(&format!("a query failed: {error}"));
             Missed::Unavailable
         })
     }
@@ -123,14 +131,14 @@ impl Replica {
     pub(super) async fn finish_transfer(
         &self,
         transfer: u64,
-        frames: u64,
+        sent: Sent,
         vote: Vote,
         meta: SnapshotMeta,
     ) -> io::Result<Vote> {
-        let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, frames));
+        let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, sent.frames));
         let incoming = incoming.ok_or_else(|| io::Error::other("pieces of the snapshot are missing"))?;
         let received: Received =
-            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || incoming.finish(sent.digest)).await.map_err(io::Error::other)??;
         let snapshot: Snapshot<SnapshotData> = Snapshot { meta, snapshot: Box::new(received) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
         Ok(response.vote)
@@ -139,8 +147,13 @@ impl Replica {
     /// Ends it. Whoever waits for it is told.
     pub(super) async fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
+        match tokio::time::timeout(STOP_TIMEOUT, self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
+            }
+            // It waits for its disk. It is out of the registry, and nobody is led by it any more.
+            Err(_) => tracing::error!(group = %self.group, replica = %self.id, "a replica hangs and is left behind"),
         }
     }
 
@@ -157,6 +170,8 @@ impl Replica {
             applied_index: metrics.last_applied.as_ref().map(LogId::index),
             purged_index: metrics.purged.as_ref().map(LogId::index),
             log_bytes: self.log.bytes(),
+            proposed_entries: self.proposer.statistics().entries.load(Ordering::Relaxed),
+            proposed_commands: self.proposer.statistics().commands.load(Ordering::Relaxed),
             voters: metrics.membership_config.voter_ids().collect(),
             members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
         })
@@ -183,6 +198,9 @@ pub struct ReplicaStatus {
     pub purged_index: Option<u64>,
     /// Bytes of its log, to within a mebibyte.
     pub log_bytes: u64,
+    /// Log entries that it proposed since it was started, and the commands in them.
+    pub proposed_entries: u64,
+    pub proposed_commands: u64,
     pub voters: Vec<ReplicaId>,
     /// Voters and learners, with their disks.
     pub members: Vec<(ReplicaId, DiskId)>,

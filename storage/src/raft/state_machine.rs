@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::codec;
@@ -49,17 +48,13 @@ impl StateMachine {
         self.next.subscribe()
     }
 
-    /// Runs `work` on the blocking pool. A store that fails takes its disk with it.
+    /// Runs `work` on the blocking pool.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn StateMachineStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> io::Result<T> {
+    ) -> io::Result<Result<T, StoreError>> {
         let store = self.store.clone();
-        let result = tokio::task::spawn_blocking(move || work(&*store)).await.map_err(io::Error::other)?;
-        result.map_err(|error| {
-            self.disk.fail(&format!("a state machine failed: {error}"));
-            io::Error::other(error)
-        })
+        tokio::task::spawn_blocking(move || work(&*store)).await.map_err(io::Error::other)
     }
 
     async fn apply_run(&mut self, run: &mut Run) -> io::Result<()> {
@@ -74,7 +69,12 @@ impl StateMachine {
                 let entries: Vec<_> = entries.iter().map(|(index, proposal)| (*index, &**proposal.batch())).collect();
                 store.apply(&entries, &marker)
             })
-            .await?;
+            .await?
+            .map_err(|error| {
+                // What cannot be written cannot be trusted, nor can anything else on this disk.
+                self.disk.fail(&format!("a state machine failed: {error}"));
+                io::Error::other(error)
+            })?;
         self.applied = Some(applied);
         // Waiting readers first: whoever gets an answer below may ask at once for what it changed.
         self.next.send_replace(applied.index() + 1);
@@ -83,11 +83,13 @@ impl StateMachine {
         Ok(())
     }
 
-    fn view(&self) -> io::Result<Option<Snapshot<SnapshotData>>> {
+    fn view(&self) -> io::Result<Snapshot<SnapshotData>> {
         let frames = self.store.snapshot().map_err(io::Error::other)?;
-        let Some(marker) = frames.marker() else { return Ok(None) };
-        let (last_log_id, last_membership) = codec::decode_marker(marker)?;
-        Ok(Some(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: frames }))
+        let (last_log_id, last_membership) = match frames.marker() {
+            Some(marker) => codec::decode_marker(marker)?,
+            None => Default::default(),
+        };
+        Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: frames })
     }
 }
 
@@ -158,12 +160,12 @@ impl RaftStateMachine<Consensus> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Marker {
-        Marker(Mutex::new(self.view()))
+        Marker(SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() })
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, mut snapshot: SnapshotData) -> Result<(), io::Error> {
         let marker = codec::encode_marker(meta.last_log_id.as_ref(), &meta.last_membership)?;
-        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await?;
+        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await?.map_err(io::Error::other)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.next.send_replace(self.applied.map_or(0, |id| id.index() + 1));
@@ -172,18 +174,31 @@ impl RaftStateMachine<Consensus> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<SnapshotData>>, io::Error> {
-        self.view()
+        Ok(Some(self.view()?).filter(|snapshot| snapshot.meta.last_log_id.is_some()))
     }
 }
 
 /// A snapshot as openraft takes it before it cuts the log. The state is in the database already, so that there is
-/// nothing to build: only what it reaches up to is of interest. (The lock is there because openraft wants it `Sync`.)
-pub struct Marker(Mutex<io::Result<Option<Snapshot<SnapshotData>>>>);
+/// nothing to build: only what it reaches up to is of interest.
+pub struct Marker(SnapshotMeta);
 
 impl RaftSnapshotBuilder<Consensus> for Marker {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotData>, io::Error> {
-        std::mem::replace(self.0.get_mut(), Ok(None))?.ok_or_else(|| io::Error::other("nothing was applied yet"))
+        Ok(Snapshot { meta: self.0.clone(), snapshot: Box::new(NoFrames) })
+    }
+}
+
+/// openraft looks at the reach of what it had built, and asks for a view of the state when it has one to send.
+struct NoFrames;
+
+impl SnapshotFrames for NoFrames {
+    fn next_frame(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Err(StoreError("a marker has no content".to_owned()))
+    }
+
+    fn marker(&self) -> Option<&[u8]> {
+        None
     }
 }
