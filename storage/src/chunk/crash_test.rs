@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,9 +10,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use proptest::prelude::*;
 
-use super::index::Location;
+use super::index::{Entry, Location};
 use super::keeper;
-use super::sim::{self, SimDisk};
+use super::sim::{self, Faults, SimDisk};
 use super::{ChunkStore, Options, rebuild_index};
 use crate::client::DiskError;
 use crate::types::{ChunkId, GroupId};
@@ -26,6 +25,8 @@ const GRACE_MS: u64 = 100;
 enum Step {
     /// Puts at the same time.
     Put(Vec<u8>),
+    /// A bad sector, and a put over the copy that it is in.
+    SpoilAndPut(u8),
     Get(u8, u16, u16),
     Touch(u8),
     Condemn(u8),
@@ -36,6 +37,8 @@ enum Step {
     /// Puts at the same time, and a power failure among them.
     PutAndCrash(Vec<u8>, u64, IndexLoss),
     Crash(IndexLoss),
+    /// Puts whose fsync fails, and the process is killed: what was written is there, and not durable.
+    PutUnsyncedAndKill(Vec<u8>),
     /// The process is killed: nothing is lost, nothing was closed.
     Kill,
     Reopen,
@@ -84,6 +87,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         6 => keys().prop_map(Step::Put),
+        1 => (0..KEYS).prop_map(Step::SpoilAndPut),
         4 => (0..KEYS, any::<u16>(), any::<u16>()).prop_map(|(key, from, to)| Step::Get(key, from, to)),
         3 => (0..KEYS).prop_map(Step::Touch),
         5 => (0..KEYS).prop_map(Step::Condemn),
@@ -93,6 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Checkpoint),
         2 => (keys(), 0..14u64, loss.clone()).prop_map(|(keys, after, loss)| Step::PutAndCrash(keys, after, loss)),
         1 => loss.prop_map(Step::Crash),
+        1 => keys().prop_map(Step::PutUnsyncedAndKill),
         1 => Just(Step::Kill),
         1 => Just(Step::Reopen),
         1 => Just(Step::Rebuild),
@@ -120,8 +125,6 @@ struct World {
     store: Option<Arc<ChunkStore>>,
     clock: Arc<AtomicU64>,
     known: HashMap<u8, Known>,
-    /// The log of the index, as long as it is for certain after a crash.
-    synced: HashMap<PathBuf, u64>,
 }
 
 impl World {
@@ -130,9 +133,7 @@ impl World {
         let (disk, clock) = (SimDisk::new(seed), Arc::new(AtomicU64::new(1000)));
         let store = ChunkStore::open(dir.path(), options(&disk, &clock)).unwrap();
         let known = (0..KEYS).map(|key| (key, Known { there: There::No, condemned: Condemned::No })).collect();
-        let mut world = Self { dir, disk, store: Some(store), clock, known, synced: HashMap::new() };
-        world.note_synced();
-        world
+        Self { dir, disk, store: Some(store), clock, known }
     }
 
     fn store(&self) -> Arc<ChunkStore> {
@@ -141,10 +142,6 @@ impl World {
 
     fn now(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
-    }
-
-    fn note_synced(&mut self) {
-        self.synced = logs(self.dir.path());
     }
 
     fn known(&mut self, key: u8) -> &mut Known {
@@ -157,6 +154,14 @@ impl World {
                 for (key, result) in self.put(&keys).await {
                     result.unwrap_or_else(|error| panic!("{key}: {error}"));
                 }
+            }
+            Step::SpoilAndPut(key) => {
+                let entry = self.store().shared.index.get(&id(key)).unwrap();
+                if let Some(Entry { location, .. }) = entry {
+                    self.disk.spoil(location.segment, location.offset);
+                }
+                self.put(&[key]).await.pop().unwrap().1.unwrap();
+                self.get(key, 0, u16::MAX).await;
             }
             Step::Get(key, from, to) => self.get(key, from, to).await,
             Step::Touch(key) => self.touch(key).await,
@@ -171,6 +176,12 @@ impl World {
                 self.restart(true, loss).await;
             }
             Step::Crash(loss) => self.restart(true, loss).await,
+            Step::PutUnsyncedAndKill(keys) => {
+                self.disk.set_faults(Faults { sync: true, ..Faults::default() });
+                let _ = self.put(&keys).await;
+                self.disk.set_faults(Faults::default());
+                self.restart(false, IndexLoss::None).await;
+            }
             Step::Kill => self.restart(false, IndexLoss::None).await,
             Step::Reopen => {
                 self.store().close().await.unwrap();
@@ -191,7 +202,6 @@ impl World {
         let store = self.store();
         let puts = keys.iter().map(|key| store.put(id(*key), content(*key)));
         let results: Vec<_> = keys.iter().copied().zip(join_all(puts).await).collect();
-        let clears = results.iter().any(|(key, _)| self.known[key].condemned != Condemned::No);
         for (key, result) in &results {
             let known = self.known(*key);
             match (result, known.there) {
@@ -202,9 +212,6 @@ impl World {
             if let (Err(_), Condemned::Since(at)) = (result, known.condemned) {
                 known.condemned = Condemned::PerhapsSince(at);
             }
-        }
-        if clears {
-            self.note_synced();
         }
         results
     }
@@ -234,9 +241,7 @@ impl World {
         let known = self.known(key);
         assert_ne!(known.there, if there { There::No } else { There::Yes }, "key {key}");
         known.there = if there { There::Yes } else { There::No };
-        if std::mem::replace(&mut known.condemned, Condemned::No) != Condemned::No {
-            self.note_synced();
-        }
+        known.condemned = Condemned::No;
     }
 
     async fn condemn(&mut self, key: u8) {
@@ -261,13 +266,13 @@ impl World {
         }
         if dropped {
             *known = Known { there: There::No, condemned: Condemned::No };
-            self.note_synced();
         }
     }
 
     /// The process ends, with or without the machine, and starts again.
     async fn restart(&mut self, power: bool, loss: IndexLoss) {
         self.store().stop().await;
+        let synced = self.store().shared.index.synced();
         if power {
             self.disk = self.disk.crash();
         }
@@ -275,8 +280,8 @@ impl World {
         match loss {
             IndexLoss::None => {}
             IndexLoss::Unsynced(part) => {
-                for (path, len) in logs(self.dir.path()) {
-                    let synced = self.synced.get(&path).copied().unwrap_or(0);
+                for (path, len) in sim::log_lengths(&self.dir.path().join("chunks/index")) {
+                    let synced = synced.get(&path).copied().unwrap_or(0);
                     let kept = synced + (len - synced) * u64::from(part) / 256;
                     OpenOptions::new().write(true).open(&path).unwrap().set_len(kept).unwrap();
                 }
@@ -331,7 +336,6 @@ impl World {
     fn open(&mut self) {
         self.store = None;
         self.store = Some(ChunkStore::open(self.dir.path(), options(&self.disk, &self.clock)).unwrap());
-        self.note_synced();
     }
 }
 
@@ -344,13 +348,6 @@ fn options(disk: &SimDisk, clock: &Arc<AtomicU64>) -> Options {
         segments: Some(Arc::new(disk.clone())),
         ..Options::default()
     }
-}
-
-/// The files of the index's log, and their lengths.
-fn logs(dir: &Path) -> HashMap<PathBuf, u64> {
-    let files = std::fs::read_dir(dir.join("chunks/index")).unwrap().map(|entry| entry.unwrap());
-    let logs = files.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"));
-    logs.map(|entry| (entry.path(), entry.metadata().unwrap().len())).collect()
 }
 
 fn run(seed: u64, steps: Vec<Step>) {

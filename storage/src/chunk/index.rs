@@ -71,7 +71,11 @@ pub struct Freed {
 #[derive(Default)]
 pub struct Changes(WriteBatch);
 
-pub struct Index(DB);
+pub struct Index {
+    db: DB,
+    #[cfg(test)]
+    synced: super::sim::SyncedLog,
+}
 
 impl Entry {
     fn encode(&self) -> Vec<u8> {
@@ -110,12 +114,17 @@ impl Entry {
 impl Index {
     /// Opens the index, or makes an empty one where there is none.
     pub fn open(path: &Path, options: &super::Options) -> Result<Self, ChunkError> {
-        Ok(Self(DB::open(&database_options(options), path)?))
+        let db = DB::open(&database_options(options), path)?;
+        Ok(Self {
+            db,
+            #[cfg(test)]
+            synced: super::sim::SyncedLog::new(path),
+        })
     }
 
     /// A point read: microseconds where the block is cached, one read of the disk otherwise.
     pub fn get(&self, id: &ChunkId) -> Result<Option<Entry>, ChunkError> {
-        let Some(value) = self.0.get_pinned(chunk_key(id))? else { return Ok(None) };
+        let Some(value) = self.db.get_pinned(chunk_key(id))? else { return Ok(None) };
         Entry::decode(&value).map(Some).ok_or_else(|| malformed("entry"))
     }
 
@@ -127,7 +136,7 @@ impl Index {
             None => vec![CHUNK],
         };
         let mut out = Vec::new();
-        for item in self.0.iterator(IteratorMode::From(&from, Direction::Forward)).take(limit) {
+        for item in self.db.iterator(IteratorMode::From(&from, Direction::Forward)).take(limit) {
             let (key, value) = item?;
             if key.first() != Some(&CHUNK) {
                 break;
@@ -141,7 +150,7 @@ impl Index {
     /// Up to `limit` records whose room is to be given back, from `from` on.
     pub fn freed(&self, from: Location, limit: usize) -> Result<Vec<Freed>, ChunkError> {
         let mut out = Vec::new();
-        for item in self.0.iterator(IteratorMode::From(&freed_key(from), Direction::Forward)).take(limit) {
+        for item in self.db.iterator(IteratorMode::From(&freed_key(from), Direction::Forward)).take(limit) {
             let (key, value) = item?;
             if key.first() != Some(&FREED) {
                 break;
@@ -153,13 +162,13 @@ impl Index {
 
     /// Whether the record at this place is to be given back.
     pub fn is_freed(&self, location: Location) -> Result<bool, ChunkError> {
-        Ok(self.0.get_pinned(freed_key(location))?.is_some())
+        Ok(self.db.get_pinned(freed_key(location))?.is_some())
     }
 
     /// What the index holds of each segment.
     pub fn live(&self) -> Result<Vec<(u64, Live)>, ChunkError> {
         let mut out = Vec::new();
-        for item in self.0.iterator(IteratorMode::From(&[LIVE], Direction::Forward)) {
+        for item in self.db.iterator(IteratorMode::From(&[LIVE], Direction::Forward)) {
             let (key, value) = item?;
             if key.first() != Some(&LIVE) {
                 break;
@@ -175,7 +184,7 @@ impl Index {
 
     /// All records before this position are in the index, or are not to be. The beginning, where there is none.
     pub fn checkpoint(&self) -> Result<Location, ChunkError> {
-        let Some(value) = self.0.get_pinned(CHECKPOINT)? else { return Ok(Location::default()) };
+        let Some(value) = self.db.get_pinned(CHECKPOINT)? else { return Ok(Location::default()) };
         let decode = || Some(Location { segment: u64_at(&value, 0)?, offset: u64_at(&value, 8)? });
         decode().ok_or_else(|| malformed("checkpoint"))
     }
@@ -183,29 +192,41 @@ impl Index {
     /// Has all changes made so far reach the disk, and then notes the checkpoint; the note itself is on the disk after
     /// the next synced write.
     pub fn set_checkpoint(&self, position: Location) -> Result<(), ChunkError> {
-        self.0.flush_wal(true)?;
+        self.sync()?;
         let mut value = [0; 16];
         value[..8].copy_from_slice(&position.segment.to_le_bytes());
         value[8..].copy_from_slice(&position.offset.to_le_bytes());
-        Ok(self.0.put(CHECKPOINT, value)?)
+        Ok(self.db.put(CHECKPOINT, value)?)
     }
 
     /// Makes the changes. With `sync` they, and all before them, are on the disk on return.
     pub fn write(&self, changes: Changes, sync: bool) -> Result<(), ChunkError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        Ok(self.0.write_opt(changes.0, &options)?)
+        self.db.write_opt(changes.0, &options)?;
+        #[cfg(test)]
+        self.synced.note(sync);
+        Ok(())
     }
 
     /// Has everything written so far reach the disk.
     pub fn sync(&self) -> Result<(), ChunkError> {
-        Ok(self.0.flush_wal(true)?)
+        self.db.flush_wal(true)?;
+        #[cfg(test)]
+        self.synced.note(true);
+        Ok(())
+    }
+
+    /// How much of the log would survive a power failure.
+    #[cfg(test)]
+    pub fn synced(&self) -> std::collections::HashMap<std::path::PathBuf, u64> {
+        self.synced.get()
     }
 
     /// Writes all that is in memory to tables, so that the next start has no log to replay.
     pub fn flush(&self) -> Result<(), ChunkError> {
-        self.0.flush_wal(true)?;
-        Ok(self.0.flush()?)
+        self.sync()?;
+        Ok(self.db.flush()?)
     }
 }
 

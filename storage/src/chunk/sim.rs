@@ -1,8 +1,9 @@
 //! A disk that forgets. Segments in memory, page by page, with what is durable and what is not yet; a crash keeps any
 //! subset of the un-synced pages, lengths and names. For tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
@@ -18,6 +19,37 @@ type Pages = BTreeMap<u64, Arc<[u8]>>;
 /// A directory in memory where there is one: what these tests fsync there is not worth a disk's time.
 pub fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// How much of an index's log has been synced: the length of each of its files. The rest may be lost.
+pub struct SyncedLog {
+    index: PathBuf,
+    lengths: Mutex<HashMap<PathBuf, u64>>,
+}
+
+impl SyncedLog {
+    pub fn new(index: &Path) -> Self {
+        Self { index: index.to_owned(), lengths: Mutex::default() }
+    }
+
+    /// A write was made; with `synced`, all that is there now stays.
+    pub fn note(&self, synced: bool) {
+        if synced {
+            *self.lengths.lock() = log_lengths(&self.index);
+        }
+    }
+
+    pub fn get(&self) -> HashMap<PathBuf, u64> {
+        self.lengths.lock().clone()
+    }
+}
+
+/// The files of an index's log, and their lengths.
+pub fn log_lengths(index: &Path) -> HashMap<PathBuf, u64> {
+    let files = std::fs::read_dir(index).unwrap().map(|entry| entry.unwrap());
+    let logs = files.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"));
+    // One that RocksDB removes meanwhile is no longer needed.
+    logs.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len()))).collect()
 }
 
 /// Cheap to clone; all clones are the same disk.
@@ -53,6 +85,8 @@ struct File {
     len: u64,
     durable_pages: Pages,
     durable_len: u64,
+    /// Pages that cannot be read.
+    spoiled: BTreeSet<u64>,
 }
 
 struct Image {
@@ -118,6 +152,11 @@ impl SimDisk {
 
     pub fn set_free(&self, free: u64) {
         self.0.state.lock().space.free = free;
+    }
+
+    /// From now on the page at `offset` cannot be read.
+    pub fn spoil(&self, number: u64, offset: u64) {
+        self.0.state.lock().file(number).unwrap().spoiled.insert(offset / PAGE);
     }
 
     /// How many fsyncs of files there were.
@@ -188,8 +227,7 @@ impl File {
     fn after_crash(&self, rng: &mut StdRng) -> File {
         let mut pages = Pages::new();
         let keep = *[0.0, 0.5, 0.5, 0.95, 1.0].get(rng.random_range(0..5)).unwrap();
-        let all: std::collections::BTreeSet<u64> =
-            self.pages.keys().chain(self.durable_pages.keys()).copied().collect();
+        let all: BTreeSet<u64> = self.pages.keys().chain(self.durable_pages.keys()).copied().collect();
         for number in all {
             let new = self.pages.get(&number);
             let old = self.durable_pages.get(&number);
@@ -198,7 +236,8 @@ impl File {
         }
         let len = if rng.random() { self.len } else { self.durable_len };
         pages.retain(|number, _| number * PAGE < len);
-        File { durable_pages: pages.clone(), pages, len, durable_len: len }
+        let spoiled = self.spoiled.clone();
+        File { durable_pages: pages.clone(), pages, len, durable_len: len, spoiled }
     }
 }
 
@@ -208,9 +247,12 @@ impl SegmentDir for SimDisk {
     }
 
     fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        self.change(|state| match state.files.contains_key(&number) {
-            true => Err(io::ErrorKind::AlreadyExists.into()),
-            false => Ok(drop(state.files.insert(number, File::default()))),
+        self.change(|state| {
+            if state.files.contains_key(&number) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.files.insert(number, File::default());
+            Ok(())
         })?;
         Ok(Arc::new(SimFile { disk: self.clone(), number }))
     }
@@ -263,6 +305,9 @@ impl SegmentFile for SimFile {
             let at = offset + done as u64;
             let within = (at % PAGE) as usize;
             let len = (PAGE_LEN - within).min(buffer.len() - done);
+            if file.spoiled.contains(&(at / PAGE)) {
+                return Err(io::Error::other("a bad sector"));
+            }
             match file.pages.get(&(at / PAGE)) {
                 Some(page) => buffer[done..done + len].copy_from_slice(&page[within..within + len]),
                 None => buffer[done..done + len].fill(0),
