@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use openraft::vote::RaftLeaderId;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::consensus::{Entry, LeaderId, LogId, Membership, Payload, Proposal, StoredMembership, Vote};
 use crate::meta::{Batch, Envelope};

@@ -17,16 +17,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options,
-    WriteBufferManager,
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    Options, WriteBufferManager,
 };
 use tokio::sync::watch;
 
 use super::codec::{self, FormatError, ReplicaRecord};
 use super::keys;
-use super::writer::Writer;
+use super::writer::{Writer, WriterStatistics};
 use crate::durable;
-use crate::types::{ClusterId, DiskId, GroupId, ReplicaId};
+use crate::types::{ClusterId, DiskId};
 
 /// What this version writes at the path of the database; a file of more than this is of a newer version.
 const FORMAT: &[u8] = b"cairn metadata 1\n";
@@ -109,6 +109,11 @@ impl DiskDb {
         &self.writer
     }
 
+    /// What its writer did since the database was opened.
+    pub fn statistics(&self) -> &WriterStatistics {
+        self.writer.statistics()
+    }
+
     /// Why the disk failed, once it has. It never comes back.
     pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.writer.failure()
@@ -154,19 +159,12 @@ impl DiskDb {
         Ok(records)
     }
 
-    pub(super) fn replica(
-        &self,
-        group: GroupId,
-        replica: ReplicaId,
-    ) -> Result<Option<ReplicaRecord>, io::Error> {
-        let value = self.state(&keys::state(group, replica, keys::RECORD))?;
-        Ok(value.map(|bytes| codec::decode_replica(&bytes)).transpose()?)
-    }
-
     /// Refuses the disk where any of its replicas is another cluster's. Blocks.
     pub(super) fn check_cluster(&self, cluster: ClusterId) -> Result<(), io::Error> {
         match self.replicas()?.iter().find(|record| record.cluster != cluster) {
-            Some(record) => Err(FormatError::new("the metadata", format_args!("it is of cluster {}", record.cluster)).into()),
+            Some(record) => {
+                Err(FormatError::new("the metadata", format_args!("it is of cluster {}", record.cluster)).into())
+            }
             None => Ok(()),
         }
     }
@@ -270,10 +268,9 @@ fn promise_bytes(sequence: u64) -> [u8; 9] {
 fn read_promise(path: &Path) -> Result<u64, OpenError> {
     match fs::read(promise_path(path)) {
         Ok(bytes) => match bytes.split_first() {
-            Some((1, sequence)) => sequence
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| OpenError::Format(path.to_owned())),
+            Some((1, sequence)) => {
+                sequence.try_into().map(u64::from_be_bytes).map_err(|_| OpenError::Format(path.to_owned()))
+            }
             _ => Err(OpenError::Format(path.to_owned())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),

@@ -45,6 +45,8 @@ struct State {
     /// `committed` is to be written with the next batch.
     committed_changed: bool,
     purged: Option<LogId>,
+    /// The index of the first entry, or of the first that will be appended.
+    first: u64,
     last: Option<LogId>,
     flushed: Option<u64>,
     /// The newest entry with a membership that was appended since the start and is still there.
@@ -79,12 +81,7 @@ impl Log {
     ///
     /// A log that fails the check must not be used: the replica would have forgotten what it promised, and could help
     /// to elect a leader that lacks what was committed.
-    pub(super) fn open(
-        disk: Arc<DiskDb>,
-        group: GroupId,
-        replica: ReplicaId,
-        settings: &Settings,
-    ) -> io::Result<Self> {
+    pub(super) fn open(disk: Arc<DiskDb>, group: GroupId, replica: ReplicaId, settings: &Settings) -> io::Result<Self> {
         let read = |kind| disk.state(&keys::state(group, replica, kind));
         let log_id = |kind| -> io::Result<Option<LogId>> {
             Ok(read(kind)?.map(|bytes| codec::decode_log_id(&bytes)).transpose()?.flatten())
@@ -95,6 +92,7 @@ impl Log {
             vote_is_new: false,
             committed: log_id(keys::COMMITTED)?,
             committed_changed: false,
+            first: next_index(purged.as_ref()),
             last: purged,
             purged,
             flushed: None,
@@ -103,7 +101,7 @@ impl Log {
             size: LogSize::default(),
         };
         let promised = log_id(keys::PROMISED)?;
-        let first = next_index(purged.as_ref());
+        let first = state.first;
         scan(&disk, group, replica, first..u64::MAX, |index, bytes| {
             let expected = next_index(state.last.as_ref());
             if index != expected {
@@ -199,7 +197,7 @@ impl Log {
                 let state = self.shared.state.lock();
                 let next = match entries.last() {
                     Some(entry) => entry.log_id.index() + 1,
-                    None => start.max(next_index(state.purged.as_ref())),
+                    None => start.max(state.first),
                 };
                 let end = end.min(next_index(state.last.as_ref()));
                 if next >= end || taken >= limit {
@@ -212,11 +210,10 @@ impl Log {
                 (next, end, state.cache.first())
             };
             let log = self.clone();
-            (entries, taken) = tokio::task::spawn_blocking(move || {
-                log.scan_into(entries, taken, next..end.min(cached), limit)
-            })
-            .await
-            .map_err(io::Error::other)??;
+            (entries, taken) =
+                tokio::task::spawn_blocking(move || log.scan_into(entries, taken, next..end.min(cached), limit))
+                    .await
+                    .map_err(io::Error::other)??;
         }
     }
 
@@ -258,8 +255,7 @@ fn scan(
     options.set_iterate_upper_bound(keys::entry(group, replica, range.end));
     let from = keys::entry(group, replica, range.start);
     let family = disk.log_family()?;
-    let iterator =
-        disk.database().iterator_cf_opt(&family, options, IteratorMode::From(&from, Direction::Forward));
+    let iterator = disk.database().iterator_cf_opt(&family, options, IteratorMode::From(&from, Direction::Forward));
     for item in iterator {
         let (key, value) = item.map_err(io::Error::other)?;
         let index = keys::index(&key).ok_or_else(|| FormatError::new("the log", "a key is damaged"))?;
@@ -378,6 +374,10 @@ impl RaftLogStorage<Consensus> for Log {
         };
         let mut changes = Vec::with_capacity(encoded.len() + 2);
         let mut state = self.shared.state.lock();
+        if next_index(state.last.as_ref()) <= state.first {
+            // There is no entry yet. Raft does not begin anywhere but after what was purged, though it might.
+            state.first = encoded.first().map_or(state.first, |(_, entry)| entry.log_id.index());
+        }
         for (value, entry) in encoded {
             let index = entry.log_id.index();
             let len = value.len() as u64;
@@ -402,6 +402,8 @@ impl RaftLogStorage<Consensus> for Log {
                 let flushed = state.flushed;
                 state.cache.shrink(flushed);
             }
+            // Whoever is told may be about to close the disk.
+            drop(shared);
             callback.io_completed(result);
         });
         Ok(())
@@ -441,6 +443,7 @@ impl RaftLogStorage<Consensus> for Log {
                 return Ok(());
             }
             state.purged = Some(log_id);
+            state.first = index + 1;
             state.cache.purge(index);
             if next_index(state.last.as_ref()) <= index + 1 {
                 // A snapshot that is ahead of the log.

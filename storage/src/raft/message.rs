@@ -2,9 +2,7 @@
 //! for, and the receiver refuses what is not for it. The first byte is the version.
 
 use bytes::Bytes;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -34,15 +32,32 @@ pub(super) enum Body {
     Append(AppendV1),
     Vote(VoteRequestV1),
     PreVote(VoteRequestV1),
-    TransferLeader { from: VoteV1, to: ReplicaId, last: Option<LogIdV1> },
+    TransferLeader {
+        from: VoteV1,
+        to: ReplicaId,
+        last: Option<LogIdV1>,
+    },
     /// A piece of a snapshot; the pieces of one `transfer` come one after the other, from 0 on.
-    SnapshotFrame { transfer: u64, number: u64, frame: ByteBuf },
+    SnapshotFrame {
+        transfer: u64,
+        number: u64,
+        frame: ByteBuf,
+    },
     /// All pieces were sent: install them.
-    SnapshotEnd { transfer: u64, frames: u64, vote: VoteV1, last: Option<LogIdV1>, membership: StoredMembershipV1 },
+    SnapshotEnd {
+        transfer: u64,
+        frames: u64,
+        vote: VoteV1,
+        last: Option<LogIdV1>,
+        membership: StoredMembershipV1,
+    },
     /// An encoded envelope, for the leader.
     Command(ByteBuf),
     Query(Box<Query>),
-    AddLearner { replica: ReplicaId, disk: DiskId },
+    AddLearner {
+        replica: ReplicaId,
+        disk: DiskId,
+    },
     SetVoters(Vec<(ReplicaId, DiskId)>),
 }
 

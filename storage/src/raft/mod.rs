@@ -41,3 +41,7 @@ pub use replica::ReplicaStatus;
 pub use replicas::{ChangeError, Origin, Replicas, StartError};
 pub use settings::Settings;
 pub use store::{SnapshotFrames, StateMachineStore, StoreError, Stores};
+pub use writer::WriterStatistics;
+
+#[cfg(test)]
+mod testing;

@@ -33,12 +33,7 @@ pub struct TransportError(pub String);
 /// The way to replicas of other processes. The other side hands what arrives to `Replicas::handle`.
 pub trait RemoteTransport: Send + Sync + 'static {
     /// Carries a message of a few mebibytes at most to the process that has the disk, and brings back its reply.
-    fn send(
-        &self,
-        disk: DiskId,
-        message: Bytes,
-        timeout: Duration,
-    ) -> BoxFuture<'_, Result<Bytes, TransportError>>;
+    fn send(&self, disk: DiskId, message: Bytes, timeout: Duration) -> BoxFuture<'_, Result<Bytes, TransportError>>;
 }
 
 type Failure = RPCError<Consensus>;
@@ -164,8 +159,7 @@ impl RaftNetworkV2<Consensus> for Connection {
             Route::Local(replica) => Ok(replica.raft.append_entries(request).await.map_err(unreachable)?),
             Route::Remote(transport, to) => {
                 // An append waits for an fsync on the other side; a heartbeat does so only behind one.
-                let timeout =
-                    if request.entries.is_empty() { option.soft_ttl() } else { Duration::from_secs(5) };
+                let timeout = if request.entries.is_empty() { option.soft_ttl() } else { Duration::from_secs(5) };
                 let body = Body::Append(AppendV1::new(&request).map_err(unreachable)?);
                 match self.send(&*transport, to, body, timeout).await? {
                     Reply::Append(reply) => Ok(reply.into()),
@@ -187,7 +181,8 @@ impl RaftNetworkV2<Consensus> for Connection {
             && let Ok(Route::Local(replica)) = self.route()
         {
             // The next append need not wait for the fsync of the one before.
-            let output = replica.raft.stream_append(input).map(|result| result.map_err(|fatal| unreachable(fatal).into()));
+            let output =
+                replica.raft.stream_append(input).map(|result| result.map_err(|fatal| unreachable(fatal).into()));
             return Box::pin(async move { Ok(output.boxed()) });
         }
         stream_append_sequential(self, input, option)

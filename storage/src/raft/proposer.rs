@@ -109,10 +109,12 @@ impl Proposer {
     ) -> Result<Result<Outcome, Rejection>, Missed> {
         let reserved = Reserved::new(&self.bytes, encoded.len(), self.max_bytes).ok_or(Missed::Busy)?;
         let (waiter, answer) = oneshot::channel();
-        self.queue.try_send(Pending { envelope, encoded, waiter, _reserved: reserved }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Missed::Busy,
-            mpsc::error::TrySendError::Closed(_) => Missed::Unavailable,
-        })?;
+        self.queue.try_send(Pending { envelope, encoded, waiter, _reserved: reserved }).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => Missed::Busy,
+                mpsc::error::TrySendError::Closed(_) => Missed::Unavailable,
+            },
+        )?;
         answer.await.unwrap_or(Err(Missed::Unavailable))
     }
 
@@ -182,6 +184,10 @@ impl Task {
         while entry.len() < self.max_commands
             && let Ok(next) = self.queue.try_recv()
         {
+            if next.waiter.is_closed() {
+                // Given up while it waited: nothing was promised.
+                continue;
+            }
             bytes += next.encoded.len();
             if bytes > self.max_bytes {
                 self.held = Some(next);

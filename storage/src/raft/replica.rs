@@ -87,7 +87,8 @@ impl Replica {
             tokio::task::spawn_blocking(move || store.query(&query)).await.map_err(|_| Missed::Unavailable)?
         };
         result.map_err(|error| {
-            tracing::error!(group = %self.group, replica = %self.id, %error, "a query failed");
+            // What cannot be read here can be read on another disk, if that one leads.
+            self.disk.fail(&format!("a query failed: {error}"));
             Missed::Unavailable
         })
     }
@@ -157,6 +158,8 @@ impl Replica {
             applied_index: metrics.last_applied.as_ref().map(LogId::index),
             purged_index: metrics.purged.as_ref().map(LogId::index),
             log_bytes: self.log.bytes(),
+            proposed_entries: self.proposer.statistics().entries.load(Ordering::Relaxed),
+            proposed_commands: self.proposer.statistics().commands.load(Ordering::Relaxed),
             voters: metrics.membership_config.voter_ids().collect(),
             members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
         })
@@ -183,6 +186,9 @@ pub struct ReplicaStatus {
     pub purged_index: Option<u64>,
     /// Bytes of its log, to within a mebibyte.
     pub log_bytes: u64,
+    /// Log entries that it proposed since it was started, and the commands in them.
+    pub proposed_entries: u64,
+    pub proposed_commands: u64,
     pub voters: Vec<ReplicaId>,
     /// Voters and learners, with their disks.
     pub members: Vec<(ReplicaId, DiskId)>,

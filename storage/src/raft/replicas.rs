@@ -302,9 +302,9 @@ impl Replicas {
         let replicas = self.inner.replicas(group);
         let newest = replicas.iter().filter_map(|replica| replica.known_leader()).max();
         let (_, replica, disk) = newest?;
-        // One that should be here and is not has ended.
-        let gone = self.inner.has_disk(disk) && !replicas.iter().any(|candidate| candidate.id == replica);
-        (!gone).then_some((replica, disk))
+        // Of one that should be here we know better: it may have ended, or not been elected again since the start.
+        let here = replicas.iter().any(|candidate| candidate.id == replica && candidate.leads());
+        (here || !self.inner.has_disk(disk)).then_some((replica, disk))
     }
 
     /// Whether a group has a leader, as far as its replicas here know.
@@ -392,8 +392,9 @@ impl Preparation {
         let Self { group, replica, .. } = self;
         let failed = |error: &dyn std::error::Error| StartError::Failed { group, replica, why: error.to_string() };
         let known = self.check_record()?;
-        let log = Log::open(self.db.clone(), group, replica, &self.settings).map_err(|error| {
-            StartError::Lost { group, replica, why: error.to_string() }
+        let log = Log::open(self.db.clone(), group, replica, &self.settings).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => StartError::Lost { group, replica, why: error.to_string() },
+            _ => failed(&error),
         })?;
         let store = self.stores.open(self.db.database().clone(), group).map_err(|error| failed(&error))?;
         if self.origin == Origin::New {
@@ -419,7 +420,8 @@ impl Preparation {
         let Self { group, replica, .. } = *self;
         let lost = |why: String| StartError::Lost { group, replica, why };
         self.db.check_cluster(self.cluster).map_err(|error| self.refused(&error.to_string()))?;
-        let records = self.db.replicas().map_err(|error| lost(error.to_string()))?;
+        let records =
+            self.db.replicas().map_err(|error| StartError::Failed { group, replica, why: error.to_string() })?;
         let mut own = None;
         for record in records.into_iter().filter(|record| record.group == group) {
             if record.replica == replica {
@@ -445,3 +447,7 @@ impl Preparation {
         futures::executor::block_on(self.db.writer().write(vec![change], true))
     }
 }
+
+#[cfg(test)]
+#[path = "replicas_test.rs"]
+mod tests;

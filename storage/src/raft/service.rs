@@ -145,10 +145,14 @@ impl Replicas {
             let replicas = self.inner.replicas(group);
             let missed = match attempts.place(&replicas) {
                 None => Missed::Unavailable,
-                Some(Place::Here(leader)) => match query_here(&leader, &replicas, query.clone()).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(missed) => missed,
-                },
+                Some(Place::Here(leader)) => {
+                    let answer = query_here(&leader, &replicas, query.clone());
+                    match tokio::time::timeout_at(attempts.deadline, answer).await {
+                        Ok(Ok(answer)) => return Ok(answer),
+                        Ok(Err(missed)) => missed,
+                        Err(_) => Missed::Unavailable,
+                    }
+                }
                 Some(Place::Elsewhere(replica, disk)) => {
                     match self.inner.ask(group, replica, disk, Body::Query(Box::new(query.clone()))).await {
                         Ok(Reply::Query(answer)) => return Ok(*answer),
@@ -310,7 +314,7 @@ impl Change {
 }
 
 /// Answers what was asked of the group, if `target` leads it.
-async fn answer_request(target: &Arc<Replica>, replicas: &[Arc<Replica>], body: Body) -> Reply {
+async fn answer_request(target: &Replica, replicas: &[Arc<Replica>], body: Body) -> Reply {
     // Another replica here may lead: as good as the one that was asked.
     let Some(leader) = replicas.iter().find(|replica| replica.leads()) else {
         return Reply::NotLeader(target.known_leader().map(|(_, replica, disk)| (replica, disk)));
@@ -319,12 +323,12 @@ async fn answer_request(target: &Arc<Replica>, replicas: &[Arc<Replica>], body: 
         Body::Command(encoded) => {
             let encoded = Bytes::from(encoded.into_vec());
             match codec::decode_envelope(&encoded) {
-                Ok(envelope) => leader.proposer.propose(envelope, encoded).await.map(Reply::Command),
+                Ok(envelope) => in_time(leader.proposer.propose(envelope, encoded)).await.map(Reply::Command),
                 Err(error) => Err(Missed::Refused(error.to_string())),
             }
         }
         Body::Query(query) => {
-            query_here(leader, replicas, *query).await.map(|answer| Reply::Query(Box::new(answer)))
+            in_time(query_here(leader, replicas, *query)).await.map(|answer| Reply::Query(Box::new(answer)))
         }
         Body::AddLearner { replica, disk } => {
             Change::AddLearner(replica, disk).make(leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
@@ -336,6 +340,11 @@ async fn answer_request(target: &Arc<Replica>, replicas: &[Arc<Replica>], body: 
         _ => Err(Missed::Refused("not a request".to_owned())),
     };
     result.unwrap_or_else(Reply::from)
+}
+
+/// Nobody waits longer on the other side.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Missed>>) -> Result<T, Missed> {
+    tokio::time::timeout(REMOTE_TIMEOUT, answer).await.unwrap_or(Err(Missed::Unavailable))
 }
 
 /// Answers another replica of the group.
@@ -374,3 +383,7 @@ impl MetaService for Replicas {
         self.query_anywhere(group, query).boxed()
     }
 }
+
+#[cfg(test)]
+#[path = "service_test.rs"]
+mod tests;

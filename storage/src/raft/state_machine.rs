@@ -5,15 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::OptionalSend;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::codec;
-use super::consensus::{
-    Applied, Consensus, LogId, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership,
-};
+use super::consensus::{Applied, Consensus, LogId, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership};
 use super::disk_db::DiskDb;
 use super::store::{SnapshotFrames, StateMachineStore, StoreError};
 
@@ -85,11 +83,13 @@ impl StateMachine {
         Ok(())
     }
 
-    fn view(&self) -> io::Result<Option<Snapshot<SnapshotData>>> {
+    fn view(&self) -> io::Result<Snapshot<SnapshotData>> {
         let frames = self.store.snapshot().map_err(io::Error::other)?;
-        let Some(marker) = frames.marker() else { return Ok(None) };
-        let (last_log_id, last_membership) = codec::decode_marker(marker)?;
-        Ok(Some(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: frames }))
+        let (last_log_id, last_membership) = match frames.marker() {
+            Some(marker) => codec::decode_marker(marker)?,
+            None => Default::default(),
+        };
+        Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: frames })
     }
 }
 
@@ -160,7 +160,7 @@ impl RaftStateMachine<Consensus> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Marker {
-        Marker(Mutex::new(self.view()))
+        Marker(Mutex::new(Some(self.view())))
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, mut snapshot: SnapshotData) -> Result<(), io::Error> {
@@ -174,18 +174,19 @@ impl RaftStateMachine<Consensus> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<SnapshotData>>, io::Error> {
-        self.view()
+        Ok(Some(self.view()?).filter(|snapshot| snapshot.meta.last_log_id.is_some()))
     }
 }
 
 /// A snapshot as openraft takes it before it cuts the log. The state is in the database already, so that there is
 /// nothing to build: only what it reaches up to is of interest. (The lock is there because openraft wants it `Sync`.)
-pub struct Marker(Mutex<io::Result<Option<Snapshot<SnapshotData>>>>);
+pub struct Marker(Mutex<Option<io::Result<Snapshot<SnapshotData>>>>);
 
 impl RaftSnapshotBuilder<Consensus> for Marker {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotData>, io::Error> {
-        std::mem::replace(self.0.get_mut(), Ok(None))?.ok_or_else(|| io::Error::other("nothing was applied yet"))
+        let view = self.0.get_mut().take();
+        view.unwrap_or_else(|| Err(io::Error::other("the snapshot was taken already")))
     }
 }

@@ -66,8 +66,11 @@ fn note_leader(replica: &Replica, leaders: &mut HashMap<GroupId, (u64, ReplicaId
 
 fn publish(replica: &Replica) {
     let status = replica.status();
-    let labels =
-        [("group", status.group.to_string()), ("replica", status.replica.to_string()), ("disk", status.disk.to_string())];
+    let labels = [
+        ("group", status.group.to_string()),
+        ("replica", status.replica.to_string()),
+        ("disk", status.disk.to_string()),
+    ];
     let gauge = |value: f64, gauge: metrics::Gauge| gauge.set(value);
     gauge(status.log_bytes as f64, metrics::gauge!("cairn_raft_log_bytes", &labels));
     gauge(status.term as f64, metrics::gauge!("cairn_raft_term", &labels));

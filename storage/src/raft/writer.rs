@@ -18,11 +18,22 @@ use crate::types::DiskId;
 
 /// A change of a record or of a log.
 pub(super) enum Change {
-    PutEntry { key: [u8; 20], value: Vec<u8> },
+    PutEntry {
+        key: [u8; 20],
+        value: Vec<u8>,
+    },
     /// From the first key on, up to the second and without it.
-    DeleteEntries { from: [u8; 20], to: [u8; 20] },
-    PutState { key: [u8; 13], value: Vec<u8> },
-    DeleteState { key: [u8; 13] },
+    DeleteEntries {
+        from: [u8; 20],
+        to: [u8; 20],
+    },
+    PutState {
+        key: [u8; 13],
+        value: Vec<u8>,
+    },
+    DeleteState {
+        key: [u8; 13],
+    },
 }
 
 /// Called once, on the writer's thread, with what came of it. Must not block.
