@@ -192,6 +192,10 @@ impl Identity {
                 })
                 .collect::<Result<_, _>>()?,
         };
-        if identity.siblings.contains(&identity.disk) { Ok(identity) } else { Err("it is no sibling of its own".into()) }
+        if identity.siblings.contains(&identity.disk) {
+            Ok(identity)
+        } else {
+            Err("it is no sibling of its own".into())
+        }
     }
 }

@@ -68,8 +68,8 @@ impl LocalDisk {
             write_buffers: &memory.write_buffers,
             column_families: meta::column_families(&memory.cache),
         };
-        let db = DiskDb::open(identity.disk, &directory.path.join("meta"), db_options)
-            .map_err(|error| error.to_string())?;
+        let db =
+            DiskDb::open(identity.disk, &directory.path.join("meta"), db_options).map_err(|error| error.to_string())?;
         let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
         Ok(Arc::new(Self { directory, store, db, down: AtomicBool::new(false), stop: CancellationToken::new() }))
     }

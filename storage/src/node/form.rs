@@ -141,4 +141,3 @@ pub async fn follow_map(view: Arc<View>, every: Duration) {
         }
     }
 }
-

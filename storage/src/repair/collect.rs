@@ -55,11 +55,7 @@ async fn collect(world: &dyn World, group: GroupId, options: &RepairOptions) -> 
 }
 
 /// Repeats a command until it says that there is nothing left for now.
-async fn take_apart(
-    world: &dyn World,
-    group: GroupId,
-    command: impl Fn() -> Command,
-) -> Result<(), ServiceError> {
+async fn take_apart(world: &dyn World, group: GroupId, command: impl Fn() -> Command) -> Result<(), ServiceError> {
     loop {
         match world.client().command(group, command()).await? {
             Ok(Outcome::Progress { taken, more }) => {

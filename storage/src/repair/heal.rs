@@ -163,9 +163,12 @@ impl Heal<'_> {
             let Some(service) = self.world.repair_disk(disk) else { continue };
             let chunks = places.iter().filter_map(|at| entries.get(*at)).map(|entry| self.chunk(entry)).collect();
             match service.stat(chunks).await {
-                Ok(stats) => states.extend(places.into_iter().zip(stats).map(|(at, stat)| {
-                    ((at, disk), stat.map_or(HomeState::Missing, HomeState::Has))
-                })),
+                Ok(stats) => states.extend(
+                    places
+                        .into_iter()
+                        .zip(stats)
+                        .map(|(at, stat)| ((at, disk), stat.map_or(HomeState::Missing, HomeState::Has))),
+                ),
                 Err(error) => tracing::debug!(%disk, %error, "a home does not answer"),
             }
         }
@@ -198,10 +201,8 @@ impl Heal<'_> {
     async fn copy(&self, chunk: &ChunkId, entry: &RepairEntry, need: &Need) -> Result<(), DiskError> {
         let data = self.read(chunk, entry, need).await?;
         for disk in &need.missing {
-            let service = self
-                .world
-                .repair_disk(*disk)
-                .ok_or_else(|| DiskError::Unavailable("the home went down".to_owned()))?;
+            let service =
+                self.world.repair_disk(*disk).ok_or_else(|| DiskError::Unavailable("the home went down".to_owned()))?;
             service.put(*chunk, data.clone()).await?;
             metrics::counter!("cairn_chunks_repaired_total").increment(1);
             tracing::debug!(%chunk, %disk, "a copy was made anew");

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn a_queued_chunk_waits_for_a_home_that_is_down() {
         let queued = 500_000;
-        let need = need(&[(disk(1), has(0)), (disk(2), HomeState::Down), (disk(3), HomeState::Missing)], &[disk(1)], queued);
+        let need =
+            need(&[(disk(1), has(0)), (disk(2), HomeState::Down), (disk(3), HomeState::Missing)], &[disk(1)], queued);
         assert_eq!(need, Need { missing: vec![disk(3)], doubtful: vec![], waits: true, len: Some(7) });
     }
 

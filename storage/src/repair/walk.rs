@@ -47,8 +47,7 @@ pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStor
         let check_homes = checked_generation != Some(generation);
         if walk.all(every, check_homes).await {
             checked_generation = Some(generation);
-            metrics::histogram!("cairn_walk_seconds", "disk" => disk.to_string())
-                .record(begun.elapsed().as_secs_f64());
+            metrics::histogram!("cairn_walk_seconds", "disk" => disk.to_string()).record(begun.elapsed().as_secs_f64());
         }
         tokio::time::sleep(every.saturating_sub(begun.elapsed()).max(MIN_PAUSE)).await;
     }
@@ -96,7 +95,12 @@ impl Walk {
         Ok(last)
     }
 
-    async fn settle(&self, group: GroupId, chunks: &[(ChunkId, ChunkInfo)], check_homes: bool) -> Result<(), StepError> {
+    async fn settle(
+        &self,
+        group: GroupId,
+        chunks: &[(ChunkId, ChunkInfo)],
+        check_homes: bool,
+    ) -> Result<(), StepError> {
         let hashes = chunks.iter().map(|(id, _)| id.hash).collect();
         let referenced = match self.world.client().query(group, Query::Referenced { hashes }).await? {
             Answer::Referenced(referenced) if referenced.len() == chunks.len() => referenced,
@@ -123,9 +127,8 @@ impl Walk {
             self.store.condemn(condemn).await?;
         }
         for drops in drop.chunks(DROPS_AT_A_TIME) {
-            let dropped = futures::future::try_join_all(
-                drops.iter().map(|id| self.store.drop_condemned(*id, self.grace_ms)),
-            );
+            let dropped =
+                futures::future::try_join_all(drops.iter().map(|id| self.store.drop_condemned(*id, self.grace_ms)));
             let count = dropped.await?.into_iter().filter(|dropped| *dropped).count();
             metrics::counter!("cairn_chunks_dropped_total").increment(count as u64);
         }

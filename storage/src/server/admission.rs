@@ -43,13 +43,7 @@ pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Reque
     }
 }
 
-async fn whole_body(
-    state: &super::State,
-    lane: &Semaphore,
-    max_len: usize,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, request: Request, next: Next) -> Response {
     // Before anything else, so that strangers take up no place.
     let proof = match state.verifier.proof(request.headers(), now_ms()) {
         Ok(proof) => proof,
@@ -59,7 +53,9 @@ async fn whole_body(
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_len)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, "refused", "the body is too long or cut off"),
+        Ok(Err(_)) => {
+            return reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, "refused", "the body is too long or cut off");
+        }
         Err(_) => return reply::refusal(StatusCode::REQUEST_TIMEOUT, "unavailable", "the body did not come in time"),
     };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());

@@ -33,9 +33,7 @@ pub struct Server {
 /// # Errors
 /// [`StartError::Listen`].
 pub async fn bind(address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address: address.to_owned(), source })
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address: address.to_owned(), source })
 }
 
 impl Server {

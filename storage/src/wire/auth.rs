@@ -212,7 +212,13 @@ mod tests {
         Verifier::new(&Secret::new("a secret of the cluster").unwrap())
     }
 
-    fn check(verifier: &Verifier, headers: &HeaderMap, target: &str, body: &[u8], now: UnixMillis) -> Result<(), AuthError> {
+    fn check(
+        verifier: &Verifier,
+        headers: &HeaderMap,
+        target: &str,
+        body: &[u8],
+        now: UnixMillis,
+    ) -> Result<(), AuthError> {
         let proof = verifier.proof(headers, now)?;
         verifier.verify(&proof, &Method::POST, target, SignedBody::Small(body), now)
     }
