@@ -111,8 +111,7 @@ impl Remote {
             disks: Vec::new(),
             groups: Vec::new(),
         };
-        let known =
-            Known { map: Arc::new(map), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
+        let known = Known { map: Arc::new(map), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
         Ok(Self {
             http,
             signer: Signer::new(secret),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Client, Disks};
 use crate::cluster::{Claim, Directory, Identity, RootCredentials, Secret, claim, secret};
@@ -51,6 +51,8 @@ pub struct Node {
     root_made: bool,
     stop: CancellationToken,
     supervisors: Vec<JoinHandle<()>>,
+    /// Ends the loops, however the node ends.
+    _stop_on_drop: DropGuard,
 }
 
 impl Node {
@@ -91,30 +93,34 @@ impl Node {
         for (path, why) in failed {
             view.inner.set_absent(path, why);
         }
+        let stop = CancellationToken::new();
         let node = Self {
             server: Server::start(listener, server::router(view.clone(), &secrets.cluster))?,
             view,
             secret: secrets.cluster,
             root: secrets.root,
             root_made: secrets.root_made,
-            stop: CancellationToken::new(),
+            stop: stop.clone(),
             supervisors: Vec::new(),
+            _stop_on_drop: stop.drop_guard(),
         };
         node.run(disks, entry, forming).await
     }
 
     async fn run(mut self, disks: Vec<Arc<LocalDisk>>, entry: NodeEntry, forming: bool) -> Result<Self, StartError> {
-        let view = self.view.clone();
+        let (view, expected) = (self.view.clone(), disks.len());
         let started =
             start_all_replicas(&view.inner, disks, if forming { Origin::New } else { Origin::Existing }).await;
         for disk in &started {
             view.inner.add_disk(disk.clone());
         }
-        if forming {
-            if let Err(error) = self.form(&started, &entry).await {
-                self.shutdown().await;
-                return Err(error);
-            }
+        if forming && let Err(error) = self.form(&started, expected, &entry).await {
+            self.shutdown().await;
+            return Err(error);
+        }
+        for path in view.inner.options.directories.clone() {
+            let disk = started.iter().find(|disk| disk.path() == path).cloned();
+            self.supervisors.push(self.spawn(supervise::supervise(view.clone(), path, disk)));
         }
         let mut settle = self.spawn(form::settle(view.clone(), entry, self.root.clone()));
         if tokio::time::timeout(SETTLE_TIMEOUT, &mut settle).await.is_err() {
@@ -123,14 +129,13 @@ impl Node {
         self.spawn(form::follow_map(view.clone(), MAP_EVERY));
         let world: Arc<dyn World> = view.clone();
         repair::start(&world, &view.inner.options.repair, &self.stop);
-        for path in view.inner.options.directories.clone() {
-            let disk = started.iter().find(|disk| disk.path() == path).cloned();
-            self.supervisors.push(self.spawn(supervise::supervise(view.clone(), path, disk)));
-        }
         Ok(self)
     }
 
-    async fn form(&self, disks: &[Arc<LocalDisk>], entry: &NodeEntry) -> Result<(), StartError> {
+    async fn form(&self, disks: &[Arc<LocalDisk>], expected: usize, entry: &NodeEntry) -> Result<(), StartError> {
+        if disks.len() != expected {
+            return Err(StartError::Metadata("not every disk of the first start can be used".to_owned()));
+        }
         let formed = tokio::time::timeout(FORM_TIMEOUT, form::form(&self.view, disks, entry.clone())).await;
         let text = match formed {
             Ok(Ok(())) => return mark_formed(disks).await,

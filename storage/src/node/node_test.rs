@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::client::{Client, DiskError, remote};
-use crate::meta::record::{Attributes, ChunkEntry, ETag};
 use crate::meta::command::{NewBody, WriteCondition};
+use crate::meta::record::{Attributes, ChunkEntry, ETag};
 use crate::meta::{Answer, Command, Outcome, Query, RootCommand};
 use crate::repair::RepairOptions;
 use crate::types::{BucketId, ChunkId, DiskId, ManifestId, ROOT_GROUP, UserId};
@@ -132,7 +132,10 @@ async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
     for disk in &node.map().disks {
         assert!(has(&client, disk.id, chunk, b"the bytes of an object").await);
     }
-    assert_eq!(client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(), Answer::Referenced(vec![true]));
+    assert_eq!(
+        client.query(GROUP, Query::Referenced { hashes: vec![chunk.hash] }).await.unwrap(),
+        Answer::Referenced(vec![true])
+    );
     node.shutdown().await;
 }
 
@@ -321,5 +324,29 @@ async fn without_the_secret_nothing_answers_but_health() {
     }
     let health = http.get(format!("http://{address}/v1/health")).send().await.unwrap();
     assert_eq!(health.status(), 200);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_a_majority_waits_for_the_disks_that_are_missing() {
+    let dir = TempDir::new().unwrap();
+    start(dir.path(), 3).await.shutdown().await;
+    let away = dir.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    let (disks, out) = (["disk1", "disk3"], away.clone());
+    for disk in disks {
+        std::process::Command::new("mv").arg(dir.path().join(disk)).arg(&out).status().unwrap();
+    }
+    let (starting, root) = (options(dir.path(), 3), dir.path().to_owned());
+    let back = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for disk in disks {
+            std::process::Command::new("mv").arg(away.join(disk)).arg(&root).status().unwrap();
+        }
+    });
+    let node = Node::start(starting).await.unwrap();
+    back.await.unwrap();
+    eventually("all groups have a leader", || async { node.is_ready() }).await;
+    make_bucket(&node.client(), "things").await;
     node.shutdown().await;
 }
