@@ -34,7 +34,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
             return created(&request.bucket);
         }
     }
-    Err(Code::ConditionalRequestConflict.into())
+    Err(Code::OperationAborted.into())
 }
 
 /// One attempt. False where another request changed the bucket in the meantime.
