@@ -58,6 +58,8 @@ pub(super) struct Mood {
     pub get_error: Option<DiskError>,
     /// So many gets are answered with `Busy` first.
     pub busy_gets: usize,
+    /// So many puts are answered with `Busy` first.
+    pub busy_puts: usize,
     pub put_delay: Duration,
     pub get_delay: Duration,
 }
@@ -199,7 +201,15 @@ impl MetaService for Fake {
 impl DiskService for FakeDisk {
     fn put(&self, id: ChunkId, data: Vec<Bytes>) -> BoxFuture<'_, Result<(), DiskError>> {
         self.puts.fetch_add(1, Ordering::Relaxed);
-        let mood = self.mood.lock().clone();
+        let mood = {
+            let mut mood = self.mood.lock();
+            let mut now = mood.clone();
+            if mood.busy_puts > 0 {
+                mood.busy_puts -= 1;
+                now.put_error = Some(DiskError::Busy);
+            }
+            now
+        };
         async move {
             let _passing = self.traffic.enter(id, data.iter().map(Bytes::len).sum());
             tokio::time::sleep(mood.put_delay).await;
@@ -218,10 +228,9 @@ impl DiskService for FakeDisk {
         self.gets.lock().push((id, range.clone()));
         let mood = {
             let mut mood = self.mood.lock();
-            let busy = mood.busy_gets > 0;
-            mood.busy_gets = mood.busy_gets.saturating_sub(1);
             let mut now = mood.clone();
-            if busy {
+            if mood.busy_gets > 0 {
+                mood.busy_gets -= 1;
                 now.get_error = Some(DiskError::Busy);
             }
             now

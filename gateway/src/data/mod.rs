@@ -97,7 +97,7 @@ impl DataPath {
     fn with_placement(client: Client, settings: DataSettings, place: Place) -> Self {
         Self(Arc::new(Shared {
             pool: Pool::new(settings.pool_bytes),
-            writer: Writer::new(client.clone(), place, settings.disk_timeout, settings.background_bytes),
+            writer: Writer::new(client.clone(), place, &settings),
             reader: Arc::new(Reader::new(client, place, settings.clone())),
             settings,
         }))

@@ -131,7 +131,7 @@ impl Reader {
             }
         }
         let slow = self.slow.lock();
-        order.sort_by_key(|disk| {
+        order.sort_by_cached_key(|disk| {
             let is_slow = !slow.is_empty() && slow.get(disk).is_some_and(|since| since.elapsed() < SLOW);
             (!self.client.is_up(*disk), is_slow)
         });

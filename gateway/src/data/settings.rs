@@ -34,6 +34,8 @@ pub struct DataSettings {
     /// How long a finished body waits at most for third copies that are about to arrive: each that is missing in the
     /// command costs a repair.
     pub third_copy_wait: Duration,
+    /// How long a chunk waits for its third copy where `background_bytes` are used up. Then it is left to repair.
+    pub third_copy_patience: Duration,
 }
 
 impl Default for DataSettings {
@@ -52,6 +54,7 @@ impl Default for DataSettings {
             disk_timeout: Duration::from_secs(30),
             hedge_after: Duration::from_secs(1),
             third_copy_wait: Duration::from_millis(20),
+            third_copy_patience: Duration::from_secs(2),
         }
     }
 }

@@ -15,9 +15,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::Place;
+use super::{DataSettings, Place};
 use crate::error::{Code, S3Error};
 
 /// How many disks must have fsynced a chunk before it is relied on, where `copies` are kept.
@@ -27,6 +27,10 @@ fn quorum(copies: usize) -> usize {
 
 /// How many disks a body can name, see `NewBody::Chunks`.
 const MAX_NAMED_DISKS: usize = 32;
+
+/// How often a disk that is busy is asked to take one chunk, and the pause before the second time.
+const BUSY_ATTEMPTS: u32 = 4;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How many chunks one call touches.
 const TOUCH_BATCH: usize = 1_024;
@@ -39,6 +43,8 @@ pub(super) struct Writer {
     timeout: Duration,
     /// A permit for each byte of a third copy that goes on alone.
     background: Arc<Semaphore>,
+    /// How long a chunk waits for its third copy where the budget has no room for it.
+    patience: Duration,
 }
 
 /// A chunk that a quorum of disks has fsynced.
@@ -52,9 +58,14 @@ pub(super) struct Written {
 }
 
 impl Writer {
-    pub(super) fn new(client: Client, place: Place, timeout: Duration, background_bytes: usize) -> Self {
-        let background = Arc::new(Semaphore::new(background_bytes.min(Semaphore::MAX_PERMITS)));
-        Self { client, place, timeout, background }
+    pub(super) fn new(client: Client, place: Place, settings: &DataSettings) -> Self {
+        Self {
+            client,
+            place,
+            timeout: settings.disk_timeout,
+            background: Arc::new(Semaphore::new(settings.background_bytes.min(Semaphore::MAX_PERMITS))),
+            patience: settings.third_copy_patience,
+        }
     }
 
     /// Stores a chunk whose bytes are `pieces` end to end. `StorageFull` where disks have no room, `SlowDown` where
@@ -90,15 +101,19 @@ impl Writer {
         Ok(Written { entry: ChunkEntry { hash: id.hash, len }, homes, acknowledged, began, rest })
     }
 
-    /// Has the copies that are still missing made: by a task, as soon as the budget has room for it, else here.
+    /// Has the copies that are still missing made: by a task, as soon as the budget has room for it, else here. Where
+    /// neither comes about in time they are given up, and left to repair: one slow disk must not stop all uploads.
     async fn complete(&self, mut fan: Fan, len: u32) -> Option<JoinHandle<()>> {
         let copies = fan.copies;
         let budget = tokio::select! {
             biased;
             _ = fan.reach(copies) => return None,
-            budget = self.background.clone().acquire_many_owned(len) => budget,
+            budget = self.background.clone().acquire_many_owned(len) => budget.ok()?,
+            () = sleep(self.patience) => {
+                metrics::counter!("cairn_third_copies_given_up_total").increment(1);
+                return None;
+            }
         };
-        let Ok(budget) = budget else { return None };
         Some(tokio::spawn(async move {
             fan.reach(copies).await;
             drop(budget);
@@ -185,8 +200,15 @@ impl Fan {
             let Some(service) = self.client.disk(disk).filter(|_| self.client.is_up(disk)) else { continue };
             let (id, pieces, limit) = (self.id, self.pieces.clone(), self.timeout);
             self.calls.push(Box::pin(async move {
-                let answer = timeout(limit, service.put(id, pieces)).await;
-                (disk, answer.unwrap_or_else(|_| Err(DiskError::Unavailable("no answer in time".into()))))
+                let mut attempt = 1;
+                loop {
+                    match timeout(limit, service.put(id, pieces.clone())).await {
+                        Ok(Err(DiskError::Busy)) if attempt < BUSY_ATTEMPTS => sleep(BUSY_PAUSE * attempt).await,
+                        Ok(answer) => return (disk, answer),
+                        Err(_) => return (disk, Err(DiskError::Unavailable("no answer in time".into()))),
+                    }
+                    attempt += 1;
+                }
             }));
             return true;
         }

@@ -75,14 +75,37 @@ async fn a_third_copy_that_arrives_soon_is_told_too() {
 #[tokio::test(start_paused = true)]
 async fn past_the_budget_the_third_copy_is_waited_for() {
     let fake = Fake::new(3);
-    fake.mood(2, |mood| mood.put_delay = Duration::from_secs(5));
+    fake.mood(2, |mood| mood.put_delay = Duration::from_millis(1_500));
     let path = fake.path(DataSettings { background_bytes: LEN, ..settings() });
     let began = Instant::now();
     store(&path, 1).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(1));
     let stored = store(&path, 1).await.unwrap();
-    assert!(began.elapsed() >= Duration::from_secs(5));
+    assert!(began.elapsed() >= Duration::from_millis(1_500));
     assert!(told(&stored.body, 0).0.len() >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_budget_a_third_copy_that_takes_long_is_left_to_repair() {
+    let fake = Fake::new(3);
+    fake.mood(2, |mood| mood.put_delay = FOREVER);
+    let path = fake.path(DataSettings { background_bytes: 0, ..settings() });
+    let began = Instant::now();
+    let stored = store(&path, 1).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(told(&stored.body, 0), (vec![0, 1], vec![0, 1, 2]));
+    drop(stored);
+    assert_eq!(path.0.pool.in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_disk_is_asked_again() {
+    let fake = Fake::new(1);
+    fake.mood(0, |mood| mood.busy_puts = 2);
+    let path = fake.path(settings());
+    store(&path, 1).await.unwrap();
+    fake.mood(0, |mood| mood.busy_puts = 100);
+    assert_eq!(store(&path, 1).await.unwrap_err().code, Code::SlowDown);
 }
 
 #[tokio::test(start_paused = true)]

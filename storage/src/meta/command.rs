@@ -76,8 +76,9 @@ pub struct NamedPart {
 pub struct DeleteTarget {
     pub key: String,
     pub condition: WriteCondition,
-    /// Only if the current version is this one (`versionId=null` gives none).
+    /// Only if the current version was modified in this second, whatever the milliseconds.
     pub modified_ms: Option<UnixMillis>,
+    /// Only if the current version has this size. With either of these a missing key is `Rejection::NoSuchKey`.
     pub size: Option<u64>,
 }
 
@@ -112,7 +113,7 @@ pub enum Command {
         body: NewBody,
     },
     /// Makes a new version that shares the body of an existing one of the same group (an inline body is copied).
-    /// `Rejection::SourceChanged` where the current version of the source is another than `source_version`.
+    /// `Rejection::SourceChanged` where the source has no current version, or another than `source_version`.
     CopyObject {
         source_bucket: BucketId,
         source_key: String,
@@ -146,11 +147,12 @@ pub enum Command {
         key: String,
         upload: UploadId,
         number: u16,
-        /// Names this upload of the part; for `NewBody::Chunks` and `Inline` equal to the body's id.
+        /// Names this upload of the part; for `NewBody::Chunks` equal to the body's id.
         id: ManifestId,
         size: u64,
         md5: [u8; 16],
         checksum: Option<Checksum>,
+        /// In chunks or empty; `NewBody::Inline` is `Rejection::Invalid`.
         body: NewBody,
     },
     /// Makes the named parts, in this order, the object. What S3 demands of them (order, sizes, ETags) the gateway
@@ -203,12 +205,12 @@ pub enum RootCommand {
     ReplaceMap { expected: Epoch, map: ClusterMap },
     /// Adds a user; `Rejection::Exists` where the name or the access key is taken.
     AddUser { user: UserRecord },
-    /// Creates the root user or replaces its keys.
+    /// Creates the root user or replaces its keys; the root user that is there keeps its id and its name.
     SetRootUser { user: UserRecord },
     /// `Rejection::NoSuchUser` where there is none, `Rejection::UserHasBuckets` where it still owns some.
     RemoveUser { name: String },
     /// Reserves a name: answers `Outcome::Directory` with a new id. Where the name is taken:
-    /// `Rejection::BucketTaken` with the entry that has it.
+    /// `Rejection::BucketTaken` with the entry that has it; where there is no such owner: `Rejection::NoSuchUser`.
     ReserveBucket { name: String, owner: UserId, region: String, group: GroupId },
     /// The group has created it.
     ActivateBucket { name: String, bucket: BucketId },

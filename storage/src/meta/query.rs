@@ -37,7 +37,8 @@ pub enum ListFrom {
     AfterPrefix(String),
 }
 
-/// What can be asked. All but the `Root` ones are for metadata groups.
+/// What can be asked. All but the `Root` ones are for metadata groups; `Statistics` is for both. No answer has more
+/// than 10,000 entries, whatever the limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
     /// `Answer::Map`. Root group.
@@ -117,7 +118,8 @@ pub enum Query {
         prefix: String,
         delimiter: Option<String>,
         from: ListFrom,
-        /// With `ListFrom::AfterKey(key)`: go on within `key`, after this upload.
+        /// With `ListFrom::AfterKey(key)`: go on within `key`, after this upload; from the key's first upload, where
+        /// this one is no longer open.
         after_upload: Option<UploadId>,
         limit: u32,
     },
@@ -200,10 +202,11 @@ pub enum WantedBytes {
     Nothing,
     /// The range starts at or after the end, is backwards, or there is no such part.
     Unsatisfiable,
-    /// The whole inline body, of which `first..=last` is wanted (`first > last` for an empty object).
+    /// The whole inline body, of which `first..=last` is wanted (`first > last` for an empty object). `part` is there
+    /// for a wanted part of an object that was made of parts.
     Inline { bytes: bytes::Bytes, first: u64, last: u64, part: Option<PartOfObject> },
     /// The chunks that overlap `first..=last`, in order, up to the limit. Ask `Query::Chunks` for those after it.
-    /// Empty for an empty object and for `Wanted::PartHead`.
+    /// Empty, with `first > last`, for an empty part or object; empty for `Wanted::PartHead`.
     Chunks { spans: Vec<ChunkSpan>, first: u64, last: u64, part: Option<PartOfObject> },
 }
 
@@ -226,6 +229,7 @@ pub struct ObjectPart {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListEntry {
+    /// The record comes without its attributes.
     Key(String, Box<VersionRecord>),
     CommonPrefix(String),
 }
@@ -251,7 +255,9 @@ pub struct GroupStatistics {
     pub objects: u64,
     pub object_bytes: u64,
     pub open_uploads: u64,
+    /// All that are kept, those without a holder too.
     pub manifests: u64,
+    /// Those without a holder.
     pub garbage_manifests: u64,
     pub queued_repairs: u64,
 }

@@ -118,9 +118,8 @@ fn a_composite_checksum_is_shown_and_compared_with_its_count() {
     let parts = [uploaded(1, &[b'A'; 1_024], Some(ChecksumAlgorithm::Sha256))];
     let upload = Some((ChecksumAlgorithm::Sha256, ChecksumKind::Composite));
     let shown = "Ok6Cs5b96ux6+MWQkJO7UBT5sKPBeXBLwvj/hK89smg=-1";
-    let make = |value: &str, part| {
-        assemble(&[part], &parts, upload, &expected(&[("x-amz-checksum-sha256", value)]), SMALL)
-    };
+    let make =
+        |value: &str, part| assemble(&[part], &parts, upload, &expected(&[("x-amz-checksum-sha256", value)]), SMALL);
     let object = make(shown, asked(&parts[0])).unwrap();
     assert_eq!(checksum::encode(&object.checksum.unwrap(), Some(1)), shown);
     assert!(make(shown.trim_end_matches("-1"), asked(&parts[0])).is_ok());
@@ -175,7 +174,9 @@ fn the_digest_of_a_request_is_that_of_its_parts() {
 
 #[test]
 fn ten_thousand_parts_are_assembled_in_no_time() {
-    let parts: Vec<_> = (1..=10_000).map(|number| uploaded(number, &number.to_be_bytes(), Some(ChecksumAlgorithm::Crc64Nvme))).collect();
+    let parts: Vec<_> = (1..=10_000)
+        .map(|number| uploaded(number, &number.to_be_bytes(), Some(ChecksumAlgorithm::Crc64Nvme)))
+        .collect();
     let chosen: Vec<_> = parts.iter().map(asked).collect();
     let upload = Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject));
     let started = std::time::Instant::now();

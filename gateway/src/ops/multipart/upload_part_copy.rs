@@ -38,7 +38,9 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     if length > MAX_COPY_LEN {
         return Err(S3Error::with(
             Code::InvalidRequest,
-            format!("The specified copy source is larger than the maximum allowable size for a copy source: {MAX_COPY_LEN}"),
+            format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_COPY_LEN}"
+            ),
         ));
     }
     let asked = upload.checksum.map_or_else(Asked::default, |(algorithm, _)| Asked::computed(algorithm));

@@ -6,9 +6,9 @@ use cairn_storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, ETa
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::attributes;
 use super::conditions::quoted;
 use super::range::{Span, content_range, parse_range};
-use super::attributes;
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
 use crate::request::{Params, Reply, Request};
@@ -38,9 +38,9 @@ impl Asked {
                 "Cannot specify both Range header and partNumber query parameter",
             )),
             (Some(_), None) => Ok(Self::Part(part_number(&request.query)?)),
-            (None, range) => Ok(range
-                .and_then(|range| parse_range(range.to_str().ok()?))
-                .map_or(Self::Whole, Self::Range)),
+            (None, range) => {
+                Ok(range.and_then(|range| parse_range(range.to_str().ok()?)).map_or(Self::Whole, Self::Range))
+            }
         }
     }
 
@@ -105,11 +105,11 @@ pub fn answer(request: &Request, record: &VersionRecord, asked: Asked, given: &G
     if let (Some(part), Some(_)) = (&given.part, record.etag.parts) {
         headers.insert(PARTS_COUNT, HeaderValue::from(part.count));
     }
-    if asked != Asked::Whole {
-        if let Some(value) = given.span.and_then(|span| HeaderValue::try_from(content_range(span, record.size)).ok()) {
-            headers.insert(CONTENT_RANGE, value);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
+    if let (Asked::Range(_) | Asked::Part(_), Some(span)) = (asked, given.span)
+        && let Ok(value) = HeaderValue::try_from(content_range(span, record.size))
+    {
+        headers.insert(CONTENT_RANGE, value);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
 }

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn aws_chunked_is_taken_out_of_the_encodings() {
-        let encoding = |values: &[u8]| from_headers(&headers(&[("content-encoding", values)])).unwrap().content_encoding;
+        let encoding =
+            |values: &[u8]| from_headers(&headers(&[("content-encoding", values)])).unwrap().content_encoding;
         assert_eq!(encoding(b"gzip").as_deref(), Some("gzip"));
         assert_eq!(encoding(b"deflate, gzip").as_deref(), Some("deflate, gzip"));
         assert_eq!(encoding(b"deflate,gzip").as_deref(), Some("deflate,gzip"));
@@ -242,10 +243,8 @@ mod tests {
 
     #[test]
     fn overrides_replace_and_add() {
-        let query = Params(vec![
-            ("response-content-type".into(), "foo/bar".into()),
-            ("response-expires".into(), "123".into()),
-        ]);
+        let query =
+            Params(vec![("response-content-type".into(), "foo/bar".into()), ("response-expires".into(), "123".into())]);
         let mut answer = HeaderMap::new();
         to_headers(&Attributes::default(), &mut answer);
         override_headers(&query, &mut answer).unwrap();

@@ -44,7 +44,8 @@ pub fn quoted(etag: &ETag) -> String {
 /// # Errors
 /// `NotImplemented` for what S3 does not take on a write: both headers, a list, `If-None-Match` with an ETag.
 pub fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
-    let not_implemented = || S3Error::with(Code::NotImplemented, "This form of a conditional write is not implemented.");
+    let not_implemented =
+        || S3Error::with(Code::NotImplemented, "This form of a conditional write is not implemented.");
     match (value(headers, IF_MATCH), value(headers, IF_NONE_MATCH)) {
         (None, None) => Ok(WriteCondition::Always),
         (None, Some(text)) if is_any(text) => Ok(WriteCondition::Absent),
@@ -92,19 +93,20 @@ impl ReadConditions<'_> {
             if !list_has(list, etag, false) {
                 return Err(Failed::Match);
             }
-        } else if let Some(date) = self.unmodified_since.and_then(parse_http_date) {
-            if modified > date {
-                return Err(Failed::UnmodifiedSince);
-            }
+        } else if let Some(date) = self.unmodified_since.and_then(parse_http_date)
+            && modified > date
+        {
+            return Err(Failed::UnmodifiedSince);
         }
         if let Some(list) = self.none_match {
             if list_has(list, etag, true) {
                 return Err(Failed::NoneMatch);
             }
-        } else if let Some(date) = self.modified_since.and_then(parse_http_date) {
-            if date <= seconds(now_ms) && modified <= date {
-                return Err(Failed::ModifiedSince);
-            }
+        } else if let Some(date) = self.modified_since.and_then(parse_http_date)
+            && date <= seconds(now_ms)
+            && modified <= date
+        {
+            return Err(Failed::ModifiedSince);
         }
         Ok(())
     }

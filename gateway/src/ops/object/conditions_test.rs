@@ -31,10 +31,7 @@ fn record() -> VersionRecord {
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-    pairs
-        .iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(*value).unwrap()))
-        .collect()
+    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(*value).unwrap())).collect()
 }
 
 fn read(pairs: &[(&'static str, &str)]) -> u16 {
@@ -176,7 +173,10 @@ fn every_failed_condition_of_a_copy_is_a_412() {
     assert_eq!(judge(&[("x-amz-copy-source-if-modified-since", BEFORE)]), 200);
     assert_eq!(judge(&[("x-amz-copy-source-if-unmodified-since", BEFORE)]), 412);
     assert_eq!(judge(&[("x-amz-copy-source-if-match", HEX), ("x-amz-copy-source-if-unmodified-since", BEFORE)]), 200);
-    assert_eq!(judge(&[("x-amz-copy-source-if-none-match", HEX), ("x-amz-copy-source-if-modified-since", BEFORE)]), 412);
+    assert_eq!(
+        judge(&[("x-amz-copy-source-if-none-match", HEX), ("x-amz-copy-source-if-modified-since", BEFORE)]),
+        412
+    );
 }
 
 #[test]

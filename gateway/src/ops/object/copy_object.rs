@@ -84,9 +84,7 @@ impl Wish {
         match &self.replaced {
             Some(replaced) => Some(replaced.clone()),
             None if self.website_redirect == source.attributes.website_redirect => None,
-            None => {
-                Some(Attributes { website_redirect: self.website_redirect.clone(), ..source.attributes.clone() })
-            }
+            None => Some(Attributes { website_redirect: self.website_redirect.clone(), ..source.attributes.clone() }),
         }
     }
 }
@@ -198,9 +196,12 @@ fn directive(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
 
 fn checksum_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
     let Some(value) = headers.get("x-amz-checksum-algorithm") else { return Ok(None) };
-    value.to_str().ok().and_then(checksum::from_name).map(Some).ok_or_else(|| {
-        S3Error::with(Code::InvalidRequest, "Checksum algorithm provided is unsupported.")
-    })
+    value
+        .to_str()
+        .ok()
+        .and_then(checksum::from_name)
+        .map(Some)
+        .ok_or_else(|| S3Error::with(Code::InvalidRequest, "Checksum algorithm provided is unsupported."))
 }
 
 #[cfg(test)]

@@ -2,84 +2,52 @@
 
 use axum::body::Body;
 use cairn_storage::meta::command::{DeleteTarget, WriteCondition};
-use cairn_storage::meta::query::Wanted;
-use cairn_storage::meta::{Command, Outcome};
-use http::{Response, StatusCode};
+use cairn_storage::meta::{Command, Outcome, Rejection};
+use cairn_storage::types::UnixMillis;
+use http::{HeaderMap, Response, StatusCode};
 
 use super::conditions::delete_condition;
 use super::dates::parse_any_date;
 use super::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::Gateway;
 use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
-///
-/// A missing key is no failure, unless `If-Match` asks for one.
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let demand = Demand {
+    let target = DeleteTarget {
         key: request.key,
         condition: delete_condition(&request.headers)?,
+        modified_ms: header(&request.headers, "x-amz-if-match-last-modified-time", modified_ms)?,
         size: header(&request.headers, "x-amz-if-match-size", |text| text.parse().ok())?,
-        modified: header(&request.headers, "x-amz-if-match-last-modified-time", parse_any_date)?,
-    };
-    let Some(target) = demand.target(gateway, &request.caller, &request.bucket).await? else {
-        return Ok(no_content());
     };
     let command = |bucket| Command::DeleteObjects { bucket, targets: vec![target.clone()] };
     let (_, result) = gateway.command_bucket(&request.caller, &request.bucket, command).await?;
-    let outcome = result.map_err(|rejection| group::rejected(rejection, &target.key))?;
-    match outcome {
-        Outcome::Deleted(mut results) if results.len() == 1 => match results.pop() {
-            Some(Err(rejection)) => Err(group::rejected(rejection, &target.key)),
-            _ => Ok(no_content()),
+    match result.map_err(|rejection| group::rejected(rejection, &target.key))? {
+        Outcome::Deleted(results) => match <[_; 1]>::try_from(results) {
+            Ok([result]) => judge(result, &target).map(|()| no_content()),
+            Err(results) => Err(group::unexpected(&results)),
         },
         outcome => Err(group::unexpected(&outcome)),
     }
 }
 
-/// What must hold of a key's current version for it to be deleted.
-pub(super) struct Demand {
-    pub key: String,
-    pub condition: WriteCondition,
-    pub size: Option<u64>,
-    /// Seconds since the Unix epoch: clients know no more of a time.
-    pub modified: Option<i64>,
-}
-
-impl Demand {
-    /// The target of the command; `None` where there is nothing to delete. A time is looked up, and the command then
-    /// names the very version that was seen.
-    ///
-    /// # Errors
-    /// `PreconditionFailed` where the time is another.
-    pub async fn target(
-        self,
-        gateway: &Gateway,
-        caller: &Caller,
-        bucket: &str,
-    ) -> Result<Option<DeleteTarget>, S3Error> {
-        let mut target =
-            DeleteTarget { key: self.key, condition: self.condition, modified_ms: None, size: self.size };
-        let Some(modified) = self.modified else { return Ok(Some(target)) };
-        let (_, object) = group::find(gateway, caller, bucket, &target.key, Wanted::Nothing).await?;
-        match object {
-            None if target.condition == WriteCondition::Always => Ok(None),
-            None => Err(group::no_such_key(&target.key)),
-            Some(object) if i64::try_from(object.record.modified_ms / 1000) == Ok(modified) => {
-                target.modified_ms = Some(object.record.modified_ms);
-                Ok(Some(target))
-            }
-            Some(_) => Err(Code::PreconditionFailed.into()),
-        }
+/// S3's view of what came of a target. A missing key is no failure, unless `If-Match` asks for one.
+pub(super) fn judge(result: Result<bool, Rejection>, target: &DeleteTarget) -> Result<(), S3Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(Rejection::NoSuchKey) if target.condition == WriteCondition::Always => Ok(()),
+        Err(rejection) => Err(group::rejected(rejection, &target.key)),
     }
 }
 
-fn header<T>(
-    headers: &http::HeaderMap,
-    name: &'static str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, S3Error> {
+/// The second of a date as a time of the group's; one that no object can have where it is before 1970.
+pub(super) fn modified_ms(text: &str) -> Option<UnixMillis> {
+    let seconds = u64::try_from(parse_any_date(text)?).ok();
+    Some(seconds.and_then(|seconds| seconds.checked_mul(1000)).unwrap_or(u64::MAX))
+}
+
+fn header<T>(headers: &HeaderMap, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, S3Error> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     value.to_str().ok().and_then(|text| parse(text.trim())).map(Some).ok_or_else(|| {
         S3Error::from(Code::InvalidArgument)
@@ -92,4 +60,28 @@ fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_key_fails_only_where_if_match_asks_for_it() {
+        let code = |condition, result| {
+            let target = DeleteTarget { key: "k".into(), condition, modified_ms: None, size: Some(3) };
+            judge(result, &target).map_err(|error| error.code)
+        };
+        assert_eq!(code(WriteCondition::Always, Ok(false)), Ok(()));
+        assert_eq!(code(WriteCondition::Always, Err(Rejection::NoSuchKey)), Ok(()));
+        assert_eq!(code(WriteCondition::Exists, Err(Rejection::NoSuchKey)), Err(Code::NoSuchKey));
+        assert_eq!(code(WriteCondition::Always, Err(Rejection::PreconditionFailed)), Err(Code::PreconditionFailed));
+    }
+
+    #[test]
+    fn a_time_before_1970_is_no_objects() {
+        assert_eq!(modified_ms("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
+        assert_eq!(modified_ms("1969-12-31T23:59:59Z"), Some(u64::MAX));
+        assert_eq!(modified_ms("soon"), None);
+    }
 }

@@ -2,14 +2,12 @@
 
 use cairn_storage::meta::command::{DeleteTarget, WriteCondition};
 use cairn_storage::meta::{Command, Outcome};
-use futures::{StreamExt, TryStreamExt, stream};
 
 use super::conditions::etag_or_nobodys;
-use super::dates::parse_any_date;
-use super::delete_object::Demand;
+use super::delete_object::{judge, modified_ms};
 use super::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::Gateway;
 use crate::operation::MAX_KEY_LEN;
 use crate::request::{Reply, Request};
 use crate::router::check_version_id;
@@ -22,55 +20,39 @@ const MAX_BODY_LEN: usize = 2 << 20;
 /// deleted in one moment in S3 either.
 const MAX_BATCH_LEN: usize = 256 << 10;
 
-/// How many targets are looked up at once, where their times are demanded.
-const LOOKUPS: usize = 16;
-
-/// What came of one object: its target, nothing to delete, or why not.
-enum Step {
-    Delete(DeleteTarget),
-    Done(Result<(), S3Error>),
-}
+/// What came of one object.
+type Fate = Result<(), S3Error>;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
+    // Before the body is read, and also where there will be no command: a missing bucket is an error of the request.
+    gateway.open_bucket(&request.caller, &request.bucket).await?;
     let asked = {
         let document = request.read_document(gateway, MAX_BODY_LEN).await?;
         DeleteRequest::parse(&document)?
     };
-    // Also where there is no target to be sent: a missing bucket is an error of the whole request.
-    gateway.open_bucket(&request.caller, &request.bucket).await?;
-    // Not `map` on an iterator of references: the compiler would not see that the whole is `Send`.
-    let mut lookups = Vec::with_capacity(asked.objects.len());
+    let mut fates: Vec<Fate> = Vec::with_capacity(asked.objects.len());
+    let mut batch = Batch::default();
     for object in &asked.objects {
-        lookups.push(step(gateway, &request.caller, &request.bucket, object));
-    }
-    let steps: Vec<Step> = stream::iter(lookups)
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    let results = delete(gateway, &request, steps).await?;
-    Ok(answer(&asked, &results).reply())
-}
-
-/// Looks up what has to be looked up. An error that is not this object's but the bucket's ends the request.
-async fn step(gateway: &Gateway, caller: &Caller, bucket: &str, object: &ObjectToDelete) -> Result<Step, S3Error> {
-    let demand = match demand(object) {
-        Ok(demand) => demand,
-        // S3 has deleted a version that is not there.
-        Err(error) if error.code == Code::NoSuchVersion => return Ok(Step::Done(Ok(()))),
-        Err(error) => return Ok(Step::Done(Err(error))),
-    };
-    match demand.target(gateway, caller, bucket).await {
-        Ok(Some(target)) => Ok(Step::Delete(target)),
-        Ok(None) => Ok(Step::Done(Ok(()))),
-        Err(error) if matches!(error.code, Code::NoSuchKey | Code::PreconditionFailed) => {
-            Ok(Step::Done(Err(error)))
+        match target(object) {
+            Ok(target) => {
+                if batch.len + target.key.len() > MAX_BATCH_LEN {
+                    std::mem::take(&mut batch).send(gateway, &request, &mut fates).await?;
+                }
+                batch.push(fates.len(), target);
+                // Until its command has answered.
+                fates.push(Err(Code::InternalError.into()));
+            }
+            // A version that is not there has been deleted.
+            Err(error) if error.code == Code::NoSuchVersion => fates.push(Ok(())),
+            Err(error) => fates.push(Err(error)),
         }
-        Err(error) => Err(error),
     }
+    batch.send(gateway, &request, &mut fates).await?;
+    Ok(answer(&asked, &fates).reply())
 }
 
-fn demand(object: &ObjectToDelete) -> Result<Demand, S3Error> {
+fn target(object: &ObjectToDelete) -> Result<DeleteTarget, S3Error> {
     if object.key.len() > MAX_KEY_LEN {
         return Err(Code::KeyTooLongError.into());
     }
@@ -82,66 +64,52 @@ fn demand(object: &ObjectToDelete) -> Result<Demand, S3Error> {
         Some("*") => WriteCondition::Exists,
         Some(text) => WriteCondition::ETag(etag_or_nobodys(text)),
     };
-    let modified = match &object.last_modified {
+    let modified_ms = match &object.last_modified {
         None => None,
-        Some(text) => Some(parse_any_date(text).ok_or(Code::InvalidArgument)?),
+        Some(text) => Some(modified_ms(text).ok_or(Code::InvalidArgument)?),
     };
-    Ok(Demand { key: object.key.clone(), condition, size: object.size, modified })
+    Ok(DeleteTarget { key: object.key.clone(), condition, modified_ms, size: object.size })
 }
 
-/// Sends the targets in batches; the results are in the order of the steps.
-async fn delete(gateway: &Gateway, request: &Request, steps: Vec<Step>) -> Result<Vec<Result<(), S3Error>>, S3Error> {
-    let mut results = Vec::with_capacity(steps.len());
-    let mut batch = Vec::new();
-    let mut batch_len = 0;
-    for step in steps {
-        match step {
-            Step::Done(result) => results.push(Some(result)),
-            Step::Delete(target) => {
-                if batch_len + target.key.len() > MAX_BATCH_LEN {
-                    send(gateway, request, std::mem::take(&mut batch), &mut results).await?;
-                    batch_len = 0;
-                }
-                batch_len += target.key.len();
-                batch.push((results.len(), target));
-                results.push(None);
+/// The targets of one command, and which of the request's objects each is.
+#[derive(Default)]
+struct Batch {
+    places: Vec<usize>,
+    targets: Vec<DeleteTarget>,
+    /// Of the keys, in bytes.
+    len: usize,
+}
+
+impl Batch {
+    fn push(&mut self, place: usize, target: DeleteTarget) {
+        self.len += target.key.len();
+        self.places.push(place);
+        self.targets.push(target);
+    }
+
+    async fn send(self, gateway: &Gateway, request: &Request, fates: &mut [Fate]) -> Result<(), S3Error> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let command = |bucket| Command::DeleteObjects { bucket, targets: self.targets.clone() };
+        let results = match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+            Ok(Outcome::Deleted(results)) if results.len() == self.targets.len() => results,
+            Ok(outcome) => return Err(group::unexpected(&outcome)),
+            Err(rejection) => return Err(group::rejected(rejection, "")),
+        };
+        for ((place, target), result) in self.places.iter().zip(&self.targets).zip(results) {
+            if let Some(fate) = fates.get_mut(*place) {
+                *fate = judge(result, target);
             }
         }
-    }
-    send(gateway, request, batch, &mut results).await?;
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(Code::InternalError.into()))).collect())
-}
-
-async fn send(
-    gateway: &Gateway,
-    request: &Request,
-    batch: Vec<(usize, DeleteTarget)>,
-    results: &mut [Option<Result<(), S3Error>>],
-) -> Result<(), S3Error> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let (places, targets): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-    let command = |bucket| Command::DeleteObjects { bucket, targets: targets.clone() };
-    match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
-        Ok(Outcome::Deleted(deleted)) if deleted.len() == targets.len() => {
-            for ((place, target), result) in places.into_iter().zip(&targets).zip(deleted) {
-                let result = result.map(|_| ()).map_err(|rejection| group::rejected(rejection, &target.key));
-                if let Some(slot) = results.get_mut(place) {
-                    *slot = Some(result);
-                }
-            }
-            Ok(())
-        }
-        Ok(outcome) => Err(group::unexpected(&outcome)),
-        Err(rejection) => Err(group::rejected(rejection, "")),
+        Ok(())
     }
 }
 
-fn answer(asked: &DeleteRequest, results: &[Result<(), S3Error>]) -> Document {
-    let mut document = Document::with_capacity("DeleteResult", 128 * results.len());
-    for (object, result) in asked.objects.iter().zip(results) {
-        match result {
+fn answer(asked: &DeleteRequest, fates: &[Fate]) -> Document {
+    let mut document = Document::with_capacity("DeleteResult", 128 * fates.len());
+    for (object, fate) in asked.objects.iter().zip(fates) {
+        match fate {
             Ok(()) if asked.quiet => {}
             Ok(()) => {
                 document.open("Deleted").text("Key", &object.key);
@@ -166,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn demands_are_made_of_what_is_given() {
+    fn targets_are_made_of_what_is_given() {
         let all = ObjectToDelete {
             etag: Some("\"37b51d194a7513e45b56f6524f2d51f2\"".into()),
             version_id: Some("null".into()),
@@ -174,16 +142,18 @@ mod tests {
             size: Some(3),
             ..object("a")
         };
-        let made = demand(&all).unwrap();
+        let made = target(&all).unwrap();
         assert!(matches!(made.condition, WriteCondition::ETag(_)));
-        assert_eq!((made.size, made.modified), (Some(3), Some(784_111_777)));
-        let plain = demand(&object("a")).unwrap();
-        assert_eq!((plain.condition, plain.size, plain.modified), (WriteCondition::Always, None, None));
+        assert_eq!((made.size, made.modified_ms), (Some(3), Some(784_111_777_000)));
+        let plain = target(&object("a")).unwrap();
+        assert_eq!((plain.condition, plain.size, plain.modified_ms), (WriteCondition::Always, None, None));
+        let any = target(&ObjectToDelete { etag: Some("*".into()), ..object("a") }).unwrap();
+        assert_eq!(any.condition, WriteCondition::Exists);
     }
 
     #[test]
     fn what_cannot_be_is_an_error_of_its_key_alone() {
-        let code = |object: &ObjectToDelete| demand(object).map(|_| ()).unwrap_err().code;
+        let code = |object: &ObjectToDelete| target(object).unwrap_err().code;
         assert_eq!(code(&object(&"k".repeat(1_025))), Code::KeyTooLongError);
         assert_eq!(code(&ObjectToDelete { last_modified: Some("soon".into()), ..object("a") }), Code::InvalidArgument);
         let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
@@ -195,7 +165,9 @@ mod tests {
         let mut asked = DeleteRequest { objects: vec![object("a&b"), object("c")], quiet: false };
         let results = [Ok(()), Err(Code::PreconditionFailed.into())];
         let loud = answer(&asked, &results).finish();
-        assert!(loud.contains("<Deleted><Key>a&amp;b</Key></Deleted><Error><Key>c</Key><Code>PreconditionFailed</Code>"));
+        assert!(
+            loud.contains("<Deleted><Key>a&amp;b</Key></Deleted><Error><Key>c</Key><Code>PreconditionFailed</Code>")
+        );
         asked.quiet = true;
         let quiet = answer(&asked, &results).finish();
         assert!(!quiet.contains("Deleted") && quiet.contains("<Error><Key>c</Key>"));

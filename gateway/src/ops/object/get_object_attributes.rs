@@ -106,7 +106,8 @@ fn wanted_facts(headers: &HeaderMap) -> Result<BTreeSet<Fact>, S3Error> {
         });
     }
     if facts.is_empty() {
-        let message = "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty";
+        let message =
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty";
         return Err(S3Error::with(Code::InvalidArgument, message).detail("ArgumentName", NAME));
     }
     Ok(facts)

@@ -1,8 +1,8 @@
 //! PutObject: stores the body, then has the group make it the current version of the key.
 
 use axum::body::Body;
-use cairn_storage::meta::{Command, Outcome};
 use cairn_storage::meta::record::ETag;
+use cairn_storage::meta::{Command, Outcome};
 use http::Response;
 
 use super::answer::{insert_checksum, insert_etag};

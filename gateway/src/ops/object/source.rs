@@ -31,9 +31,12 @@ impl CopySource {
     /// `/bucket/key?versionId=null`, percent-encoded; the first slash and the version may be missing.
     fn parse(text: &str) -> Result<Self, S3Error> {
         let invalid = || {
-            S3Error::with(Code::InvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-                .detail("ArgumentName", "x-amz-copy-source")
-                .detail("ArgumentValue", text)
+            S3Error::with(
+                Code::InvalidArgument,
+                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            )
+            .detail("ArgumentName", "x-amz-copy-source")
+            .detail("ArgumentValue", text)
         };
         // The key's own question marks are encoded, but not by every client: only this parameter ends a key.
         let (path, version) = match text.rsplit_once("?versionId=") {

@@ -1,0 +1,209 @@
+//! Answers queries: the contents page of what can be asked.
+
+use super::error::MetaError;
+use super::list::{self, Rules};
+use super::overlay::Read;
+use super::query::{Answer, Query, UploadState};
+use super::read;
+use super::record::{DirectoryEntry, DirectoryState, PartRecord, RepairEntry, UserRecord};
+use super::schema::{name_after, sealed_id, timed};
+use super::stored::{GroupState, StoredRepair, UploadHandle};
+use super::view::View;
+use crate::types::{BucketId, GroupId, ROOT_GROUP, UploadId, UserId};
+
+/// The most entries of any answer, whatever limit is asked for.
+pub(super) const MAX_ENTRIES: usize = 10_000;
+
+/// The most hashes that one query asks of.
+const MAX_HASHES: usize = 65_536;
+
+/// Answers `query` from `view`, a view of `group`.
+pub(super) fn answer(view: &View<'_>, group: GroupId, query: &Query) -> Result<Answer, MetaError> {
+    let root = group == ROOT_GROUP;
+    match query {
+        Query::Statistics => {
+            let state: Option<GroupState> = view.load(&view.keys.state())?;
+            Ok(Answer::Statistics(state.unwrap_or_default().statistics))
+        }
+        Query::Map
+        | Query::UserByAccessKey { .. }
+        | Query::UserById { .. }
+        | Query::Users
+        | Query::Directory { .. }
+        | Query::DirectoryList { .. }
+        | Query::DirectoryUnfinished
+            if root =>
+        {
+            of_root(view, query)
+        }
+        _ if root => Ok(Answer::Invalid),
+        _ => of_buckets(view, query),
+    }
+}
+
+fn of_root(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
+    Ok(match query {
+        Query::Map => Answer::Map(view.load(&view.keys.map())?.map(Box::new)),
+        Query::UserByAccessKey { access_key } => match view.load(&view.keys.user_by_access_key(access_key))? {
+            Some(id) => Answer::User(Some(Box::new(view.expect(&view.keys.user(id))?))),
+            None => Answer::User(None),
+        },
+        Query::UserById { id } => Answer::User(view.load(&view.keys.user(*id))?.map(Box::new)),
+        Query::Users => {
+            let (ids, _) = view.load_range::<UserId>(&view.keys.users_by_name(), usize::MAX)?;
+            let users: Result<Vec<UserRecord>, _> =
+                ids.into_iter().map(|id| view.expect(&view.keys.user(id))).collect();
+            Answer::Users(users?)
+        }
+        Query::Directory { name } => Answer::Directory(view.load(&view.keys.directory(name))?),
+        Query::DirectoryList { owner, prefix, after, limit } => {
+            directory_list(view, *owner, prefix, after.as_deref(), bounded(*limit))?
+        }
+        Query::DirectoryUnfinished => {
+            let mut entries = Vec::new();
+            let more = view.scan(&view.keys.all_directory_unfinished(), MAX_ENTRIES, |key, _| {
+                let name = name_after(key, 0).ok_or_else(|| MetaError::corrupt("bucket name", key))?;
+                entries.push(view.expect(&view.keys.directory(name))?);
+                Ok(())
+            })?;
+            Answer::DirectoryList { entries, more }
+        }
+        _ => Answer::Invalid,
+    })
+}
+
+/// Active buckets, by name: one owner's from the index by owner, everybody's from the directory itself.
+fn directory_list(
+    view: &View<'_>,
+    owner: Option<UserId>,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Answer, MetaError> {
+    let (range, from, skip) = match owner {
+        Some(owner) => {
+            (view.keys.directory_of(owner, prefix), after.map(|name| view.keys.directory_by_owner(owner, name)), 16)
+        }
+        None => (view.keys.directory_from(prefix), after.map(|name| view.keys.directory(name)), 0),
+    };
+    let range = range.starting_at(from.map_or_else(Vec::new, |key| [&key.bytes, &[0][..]].concat()));
+    let mut entries: Vec<DirectoryEntry> = Vec::new();
+    if limit == 0 || range.from >= range.to {
+        return Ok(Answer::DirectoryList { entries, more: false });
+    }
+    let mut iter = view.iter(&range)?;
+    while let Some(key) = iter.key() {
+        let name = name_after(key, skip).ok_or_else(|| MetaError::corrupt("bucket name", key))?;
+        let entry: DirectoryEntry = view.expect(&view.keys.directory(name))?;
+        if entry.state == DirectoryState::Active {
+            if entries.len() == limit {
+                return Ok(Answer::DirectoryList { entries, more: true });
+            }
+            entries.push(entry);
+        }
+        iter.next();
+    }
+    iter.status()?;
+    Ok(Answer::DirectoryList { entries, more: false })
+}
+
+fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
+    match query {
+        Query::Bucket { bucket } => Ok(Answer::Bucket(view.bucket(*bucket)?)),
+        Query::Object { bucket, key, wanted, limit } => {
+            let bucket = view.bucket(*bucket)?;
+            let object = match &bucket {
+                Some(bucket) => read::object(view, bucket.id, key, *wanted, bounded(*limit))?,
+                None => None,
+            };
+            Ok(Answer::Object { bucket, object })
+        }
+        Query::Chunks { manifest, offset, limit } => read::chunks(view, *manifest, *offset, bounded(*limit)),
+        Query::ObjectParts { bucket, key, after, limit } => {
+            read::object_parts(view, *bucket, key, *after, bounded(*limit))
+        }
+        Query::List { bucket, prefix, delimiter, from, limit } => {
+            let delimiter = delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+            list::objects(view, &Rules { bucket: *bucket, prefix, delimiter, from, limit: bounded(*limit) })
+        }
+        Query::Uploads { bucket, prefix, delimiter, from, after_upload, limit } => {
+            let delimiter = delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+            let rules = Rules { bucket: *bucket, prefix, delimiter, from, limit: bounded(*limit) };
+            list::uploads(view, &rules, *after_upload)
+        }
+        Query::Upload { bucket, key, upload } => {
+            let bucket = view.bucket(*bucket)?;
+            let upload = match &bucket {
+                Some(bucket) => upload_state(view, bucket.id, key, *upload)?,
+                None => UploadState::Unknown,
+            };
+            Ok(Answer::Upload { bucket, upload })
+        }
+        Query::Parts { bucket, key, upload, after, limit } => {
+            let bucket = view.bucket(*bucket)?;
+            let state = match &bucket {
+                Some(bucket) => upload_state(view, bucket.id, key, *upload)?,
+                None => UploadState::Unknown,
+            };
+            let (parts, more) = match (&state, bounded(*limit)) {
+                (UploadState::Open(_), limit @ 1..) => {
+                    view.load_range::<PartRecord>(&view.keys.parts_of(*upload, *after), limit)?
+                }
+                _ => (Vec::new(), false),
+            };
+            Ok(Answer::Parts { bucket, upload: state, parts, more })
+        }
+        Query::Referenced { hashes } => referenced(view, hashes),
+        Query::Repairs { limit } => repairs(view, bounded(*limit)),
+        Query::SealedBuckets => {
+            let mut buckets: Vec<BucketId> = Vec::new();
+            view.scan(&view.keys.sealed_buckets(), MAX_ENTRIES, |key, _| {
+                buckets.push(sealed_id(key).ok_or_else(|| MetaError::corrupt("sealed bucket", key))?);
+                Ok(())
+            })?;
+            Ok(Answer::SealedBuckets(buckets))
+        }
+        _ => Ok(Answer::Invalid),
+    }
+}
+
+fn bounded(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES)
+}
+
+fn upload_state(view: &View<'_>, bucket: BucketId, key: &str, upload: UploadId) -> Result<UploadState, MetaError> {
+    let key = key.as_bytes();
+    if let Some(handle) = view.load::<UploadHandle>(&view.keys.upload_handle(bucket, key, upload))? {
+        let record = view.expect(&view.keys.upload(bucket, key, handle.initiated_ms, upload))?;
+        return Ok(UploadState::Open(Box::new(record)));
+    }
+    let completed = view.load(&view.keys.completed(bucket, key, upload))?;
+    Ok(completed.map_or(UploadState::Unknown, |completed| UploadState::Completed(Box::new(completed))))
+}
+
+fn referenced(view: &View<'_>, hashes: &[[u8; 32]]) -> Result<Answer, MetaError> {
+    if hashes.len() > MAX_HASHES {
+        return Ok(Answer::Invalid);
+    }
+    let mut answers = Vec::with_capacity(hashes.len());
+    let Some(first) = hashes.first() else { return Ok(Answer::Referenced(answers)) };
+    let mut iter = view.iter(&view.keys.all(view.keys.references_to(first).cf))?;
+    for hash in hashes {
+        let range = view.keys.references_to(hash);
+        iter.seek(&range.from);
+        answers.push(iter.key().is_some_and(|key| key < range.to.as_slice()));
+        iter.status()?;
+    }
+    Ok(Answer::Referenced(answers))
+}
+
+fn repairs(view: &View<'_>, limit: usize) -> Result<Answer, MetaError> {
+    let mut entries = Vec::new();
+    view.scan(&view.keys.repairs(), limit, |key, _| {
+        let (queued_ms, hash) = timed(key).ok_or_else(|| MetaError::corrupt("queued repair", key))?;
+        let entry: StoredRepair = view.expect(&view.keys.repair(&hash))?;
+        entries.push(RepairEntry { hash, queued_ms, known: entry.known });
+        Ok(())
+    })?;
+    Ok(Answer::Repairs(entries))
+}

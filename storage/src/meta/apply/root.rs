@@ -1,0 +1,151 @@
+//! The root group: the cluster map, the users, and the directory of buckets.
+
+use super::super::command::{Outcome, Rejection, RootCommand};
+use super::super::error::MetaError;
+use super::super::overlay::Read;
+use super::super::record::{DirectoryEntry, DirectoryState, UserRecord};
+use super::super::stored::Flag;
+use super::{Applied, Applier, demand};
+use crate::types::{BucketId, ClusterMap, Epoch, UserId};
+
+impl Applier<'_> {
+    /// `Command::Root`.
+    pub(super) fn root(&mut self, command: &RootCommand) -> Applied<Outcome> {
+        match command {
+            RootCommand::FormCluster { map } => self.form_cluster(map),
+            RootCommand::ReplaceMap { expected, map } => self.replace_map(*expected, map),
+            RootCommand::AddUser { user } => self.add_user(user),
+            RootCommand::SetRootUser { user } => self.set_root_user(user),
+            RootCommand::RemoveUser { name } => self.remove_user(name),
+            RootCommand::ReserveBucket { name, owner, region, group } => {
+                let entry = DirectoryEntry {
+                    name: name.clone(),
+                    id: BucketId(self.state.next_bucket),
+                    group: *group,
+                    owner: *owner,
+                    region: region.clone(),
+                    created_ms: self.state.time_ms,
+                    state: DirectoryState::Creating,
+                };
+                self.reserve_bucket(entry)
+            }
+            RootCommand::ActivateBucket { name, bucket } => self.activate_bucket(name, *bucket),
+            RootCommand::FreeBucket { name, bucket } => self.free_bucket(name, *bucket),
+        }
+    }
+
+    fn form_cluster(&mut self, map: &ClusterMap) -> Applied<Outcome> {
+        if self.overlay.contains(&self.keys.map())? {
+            return Err(Rejection::Exists.into());
+        }
+        self.overlay.put(self.keys.map(), map)?;
+        Ok(Outcome::Map(Box::new(map.clone())))
+    }
+
+    fn replace_map(&mut self, expected: Epoch, map: &ClusterMap) -> Applied<Outcome> {
+        let old: Option<ClusterMap> = self.overlay.load(&self.keys.map())?;
+        let old = old.filter(|old| old.epoch == expected).ok_or(Rejection::MapChanged)?;
+        demand(old.cluster == map.cluster)?;
+        let epoch = Epoch(expected.0.checked_add(1).ok_or(Rejection::Invalid)?);
+        let map = ClusterMap { epoch, ..map.clone() };
+        self.overlay.put(self.keys.map(), &map)?;
+        Ok(Outcome::Map(Box::new(map)))
+    }
+
+    fn add_user(&mut self, user: &UserRecord) -> Applied<Outcome> {
+        demand(!user.root && !user.name.is_empty() && !user.access_key.is_empty())?;
+        let taken = self.overlay.contains(&self.keys.user(user.id))?
+            || self.overlay.contains(&self.keys.user_by_name(&user.name))?
+            || self.overlay.contains(&self.keys.user_by_access_key(&user.access_key))?;
+        if taken {
+            return Err(Rejection::Exists.into());
+        }
+        let user = UserRecord { created_ms: self.state.time_ms, ..user.clone() };
+        Ok(self.write_user(user)?)
+    }
+
+    /// The root user keeps its id, and with it its buckets, whatever keys it is given.
+    fn set_root_user(&mut self, user: &UserRecord) -> Applied<Outcome> {
+        demand(!user.name.is_empty() && !user.access_key.is_empty())?;
+        let old = match self.overlay.load::<UserId>(&self.keys.root_user())? {
+            Some(id) => Some(self.user(id)?),
+            None => None,
+        };
+        let mut new = UserRecord { root: true, created_ms: self.state.time_ms, ..user.clone() };
+        if let Some(old) = &old {
+            new = UserRecord { access_key: new.access_key, secret_key: new.secret_key, ..old.clone() };
+        }
+        let holders = [
+            self.overlay.load::<UserId>(&self.keys.user_by_name(&new.name))?,
+            self.overlay.load::<UserId>(&self.keys.user_by_access_key(&new.access_key))?,
+        ];
+        if holders.into_iter().flatten().any(|holder| holder != new.id) {
+            return Err(Rejection::Exists.into());
+        }
+
+        if let Some(old) = &old {
+            self.overlay.delete(self.keys.user_by_access_key(&old.access_key));
+        }
+        self.overlay.put(self.keys.root_user(), &new.id)?;
+        Ok(self.write_user(new)?)
+    }
+
+    fn remove_user(&mut self, name: &str) -> Applied<Outcome> {
+        let id: UserId = self.overlay.load(&self.keys.user_by_name(name))?.ok_or(Rejection::NoSuchUser)?;
+        let user = self.user(id)?;
+        demand(!user.root)?;
+        if !self.overlay.is_empty(&self.keys.directory_of(id, ""))? {
+            return Err(Rejection::UserHasBuckets.into());
+        }
+        self.overlay.delete(self.keys.user(id));
+        self.overlay.delete(self.keys.user_by_name(name));
+        self.overlay.delete(self.keys.user_by_access_key(&user.access_key));
+        Ok(Outcome::Done)
+    }
+
+    fn user(&self, id: UserId) -> Result<UserRecord, MetaError> {
+        let key = self.keys.user(id);
+        self.overlay.load(&key)?.ok_or_else(|| MetaError::corrupt("reference to a user", &key.bytes))
+    }
+
+    fn write_user(&mut self, user: UserRecord) -> Result<Outcome, MetaError> {
+        self.overlay.put(self.keys.user(user.id), &user)?;
+        self.overlay.put(self.keys.user_by_name(&user.name), &user.id)?;
+        self.overlay.put(self.keys.user_by_access_key(&user.access_key), &user.id)?;
+        Ok(Outcome::User(Box::new(user)))
+    }
+
+    fn reserve_bucket(&mut self, entry: DirectoryEntry) -> Applied<Outcome> {
+        demand(!entry.name.is_empty())?;
+        if let Some(taken) = self.overlay.load(&self.keys.directory(&entry.name))? {
+            return Err(Rejection::BucketTaken(Box::new(taken)).into());
+        }
+        // A user that was removed meanwhile must not come to own anything.
+        if !self.overlay.contains(&self.keys.user(entry.owner))? {
+            return Err(Rejection::NoSuchUser.into());
+        }
+        self.state.next_bucket = self.state.next_bucket.checked_add(1).ok_or(Rejection::Invalid)?;
+        self.overlay.put(self.keys.directory(&entry.name), &entry)?;
+        self.overlay.put(self.keys.directory_by_owner(entry.owner, &entry.name), &Flag)?;
+        self.overlay.put(self.keys.directory_unfinished(&entry.name), &Flag)?;
+        Ok(Outcome::Directory(entry))
+    }
+
+    fn activate_bucket(&mut self, name: &str, bucket: BucketId) -> Applied<Outcome> {
+        let entry: Option<DirectoryEntry> = self.overlay.load(&self.keys.directory(name))?;
+        let entry = entry.filter(|entry| entry.id == bucket).ok_or(Rejection::UnknownBucket)?;
+        self.overlay.delete(self.keys.directory_unfinished(name));
+        self.overlay.put(self.keys.directory(name), &DirectoryEntry { state: DirectoryState::Active, ..entry })?;
+        Ok(Outcome::Done)
+    }
+
+    fn free_bucket(&mut self, name: &str, bucket: BucketId) -> Applied<Outcome> {
+        let entry: Option<DirectoryEntry> = self.overlay.load(&self.keys.directory(name))?;
+        if let Some(entry) = entry.filter(|entry| entry.id == bucket) {
+            self.overlay.delete(self.keys.directory(name));
+            self.overlay.delete(self.keys.directory_by_owner(entry.owner, name));
+            self.overlay.delete(self.keys.directory_unfinished(name));
+        }
+        Ok(Outcome::Done)
+    }
+}

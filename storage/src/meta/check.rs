@@ -1,0 +1,188 @@
+//! Reads a whole group and checks, from the records alone, what must always hold of it. For tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::manifest::{Entry, pages};
+use super::overlay::Read;
+use super::query::GroupStatistics;
+use super::record::{Body, CompletedUpload, PartRecord, UploadRecord};
+use super::schema::{Cf, PREFIX_LEN, Table, page_place, timed, upload_key};
+use super::store::GroupStore;
+use super::stored::{
+    self, ChunkPage, GroupState, KeySuffix, ManifestHeader, ManifestKind, PartPage, StoredBucket, StoredRepair,
+    UploadHandle, VersionHead,
+};
+use crate::types::{ManifestId, UploadId};
+
+#[derive(Default)]
+struct Found {
+    holders: BTreeMap<ManifestId, u64>,
+    inline: BTreeSet<ManifestId>,
+    headers: BTreeMap<ManifestId, ManifestHeader>,
+    sizes: BTreeMap<ManifestId, u64>,
+    garbage: BTreeSet<ManifestId>,
+    /// What the pages list.
+    listed: BTreeSet<([u8; 32], ManifestId)>,
+    statistics: GroupStatistics,
+}
+
+impl Found {
+    fn hold(&mut self, body: &Body) {
+        match body {
+            Body::Empty => {}
+            Body::Inline(id) => assert!(self.inline.insert(*id), "an inline body with two holders"),
+            Body::Manifest(id) => *self.holders.entry(*id).or_default() += 1,
+        }
+    }
+}
+
+/// Panics where the state contradicts itself. Answers how many references to chunks there are.
+pub(super) fn check(store: &GroupStore) -> usize {
+    let view = store.view();
+    let mut found = Found::default();
+    objects(store, &mut found);
+    manifests(store, &mut found);
+    general(store, &mut found);
+
+    found.statistics.manifests = found.headers.len() as u64;
+    found.statistics.garbage_manifests = found.garbage.len() as u64;
+    let state: GroupState = view.load(&view.keys.state()).unwrap().unwrap_or_default();
+    assert_eq!(state.statistics, found.statistics);
+
+    for (id, header) in &found.headers {
+        assert_eq!(header.holders, found.holders.remove(id).unwrap_or(0), "holders of {id}");
+        assert_eq!(header.holders == 0, found.garbage.contains(id), "{id} in the queue");
+        if header.holders > 0 {
+            assert_eq!(Some(&header.size), found.sizes.get(id), "size of {id}");
+        }
+    }
+    assert!(found.holders.is_empty(), "held, but not there: {:?}", found.holders);
+    assert!(found.garbage.iter().all(|id| found.headers.contains_key(id)));
+
+    let mut references = BTreeSet::new();
+    view.scan(&view.keys.all(Cf::References), usize::MAX, |key, _| {
+        let (hash, id) = key[PREFIX_LEN..].split_at(32);
+        references.insert((hash.try_into().unwrap(), ManifestId(id.try_into().unwrap())));
+        Ok(())
+    })
+    .unwrap();
+    assert!(references.is_subset(&found.listed), "a reference of no manifest");
+    for reference in found.listed.difference(&references) {
+        assert_eq!(found.headers[&reference.1].holders, 0, "a live chunk without its reference");
+    }
+
+    let mut inline = BTreeSet::new();
+    view.scan(&view.keys.all(Cf::Inline), usize::MAX, |key, _| {
+        inline.insert(ManifestId(key[PREFIX_LEN..].try_into().unwrap()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(inline, found.inline);
+    references.len()
+}
+
+fn objects(store: &GroupStore, found: &mut Found) {
+    let view = store.view();
+    view.scan(&view.keys.all(Cf::Current), usize::MAX, |key, value| {
+        let head: VersionHead = stored::decode(value, key)?;
+        found.hold(&head.body);
+        found.statistics.objects += 1;
+        found.statistics.object_bytes += head.size;
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn manifests(store: &GroupStore, found: &mut Found) {
+    let view = store.view();
+    let mut current = None;
+    view.scan(&view.keys.all(Cf::Manifests), usize::MAX, |key, value| {
+        let id = ManifestId(key[PREFIX_LEN..PREFIX_LEN + 16].try_into().unwrap());
+        let Some(place) = page_place(key) else {
+            let header: ManifestHeader = stored::decode(value, key)?;
+            current = Some((id, header.kind.clone(), header.holders));
+            found.headers.insert(id, header);
+            return Ok(());
+        };
+        let (owner, kind, holders) = current.as_ref().expect("a page without a header");
+        assert_eq!(*owner, id);
+        let size = found.sizes.entry(id).or_default();
+        assert!(*holders == 0 || place.offset == *size, "a page that is not where the one before ends");
+        match kind {
+            ManifestKind::Chunks => {
+                let page: ChunkPage = stored::decode(value, key)?;
+                assert_eq!(pages(&page.0).count(), 1);
+                for chunk in page.0 {
+                    *size += chunk.size();
+                    found.listed.insert((chunk.hash, id));
+                }
+            }
+            ManifestKind::Parts { index, .. } => {
+                let page: PartPage = stored::decode(value, key)?;
+                assert!(index.contains(&(page.0[0].number, place)));
+                *size += page.0.iter().map(Entry::size).sum::<u64>();
+                page.0.iter().for_each(|part| found.hold(&part.body));
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn general(store: &GroupStore, found: &mut Found) {
+    let view = store.view();
+    let mut handles = BTreeSet::new();
+    let mut uploads = BTreeSet::new();
+    let mut parts_of = BTreeSet::new();
+    let (mut completed, mut completed_order) = (BTreeSet::new(), BTreeSet::new());
+    let (mut repairs, mut repair_order) = (BTreeSet::new(), BTreeSet::new());
+    let (mut sealed, mut sealed_index) = (0, 0);
+    view.scan(&view.keys.all(Cf::General), usize::MAX, |key, value| {
+        let tag = key[PREFIX_LEN];
+        let is = |table: Table| tag == table as u8;
+        if is(Table::Bucket) {
+            match stored::decode(value, key)? {
+                StoredBucket::Kept(record) if record.sealed => sealed += 1,
+                StoredBucket::Kept(_) => found.statistics.buckets += 1,
+                StoredBucket::Purged => {}
+            }
+        } else if is(Table::SealedBucket) {
+            sealed_index += 1;
+        } else if is(Table::UploadHandle) {
+            let handle: UploadHandle = stored::decode(value, key)?;
+            handles.insert((UploadId(key[key.len() - 16..].try_into().unwrap()), handle.initiated_ms));
+        } else if is(Table::Upload) {
+            let record: UploadRecord = stored::decode(value, key)?;
+            assert_eq!(upload_key(key).unwrap(), record.key.as_bytes());
+            uploads.insert((record.id, record.initiated_ms));
+        } else if is(Table::Part) {
+            let record: PartRecord = stored::decode(value, key)?;
+            found.hold(&record.body);
+            parts_of.insert(UploadId(key[PREFIX_LEN + 1..PREFIX_LEN + 17].try_into().unwrap()));
+        } else if is(Table::Completed) {
+            let record: CompletedUpload = stored::decode(value, key)?;
+            completed.insert((record.completed_ms, record.id.0, key[PREFIX_LEN..].to_vec()));
+        } else if is(Table::CompletedOrder) {
+            let (time, id) = timed::<16>(key).unwrap();
+            let suffix: KeySuffix = stored::decode(value, key)?;
+            completed_order.insert((time, id, suffix.0.to_vec()));
+        } else if is(Table::Garbage) {
+            found.garbage.insert(ManifestId(timed(key).unwrap().1));
+        } else if is(Table::Repair) {
+            let entry: StoredRepair = stored::decode(value, key)?;
+            repairs.insert((entry.queued_ms, key[PREFIX_LEN + 1..].to_vec()));
+        } else if is(Table::RepairOrder) {
+            let (time, hash) = timed::<32>(key).unwrap();
+            repair_order.insert((time, hash.to_vec()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(handles, uploads);
+    assert!(parts_of.iter().all(|id| uploads.iter().any(|(upload, _)| upload == id)), "parts of no upload");
+    assert_eq!(completed, completed_order);
+    assert_eq!(repairs, repair_order);
+    assert_eq!(sealed, sealed_index);
+    found.statistics.open_uploads = uploads.len() as u64;
+    found.statistics.queued_repairs = repairs.len() as u64;
+}

@@ -1,0 +1,267 @@
+//! The values of the state: one version byte, then postcard. Knows nothing of keys; see `schema`.
+//!
+//! Where a struct of `record` is stored as it travels, its form is frozen all the same: a test holds the bytes of each.
+//! When one moves on, the old struct is kept here, under the version that it was written with.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::command::{Outcome, Rejection};
+use super::error::MetaError;
+use super::query::GroupStatistics;
+use super::record::{
+    Body, BucketRecord, Checksum, ChunkEntry, CompletedUpload, DirectoryEntry, ETag, PartRecord, UploadRecord,
+    UserRecord, VersionRecord,
+};
+use super::schema::PagePlace;
+use crate::types::{ClusterMap, DiskId, UnixMillis, UserId, VersionId};
+
+/// A value that has an encoded form.
+pub(super) trait Stored: Sized {
+    /// What it is, for whoever finds it corrupt.
+    const WHAT: &'static str;
+    /// The version that is written.
+    const VERSION: u8 = 1;
+
+    /// Appends the encoded form, without the version byte.
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>>;
+
+    /// Decodes what `version` wrote. `None` where it cannot have written this.
+    fn read(version: u8, bytes: &[u8]) -> Option<Self>;
+}
+
+/// The bytes that are put into the database.
+pub(super) fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, MetaError> {
+    let mut out = Vec::with_capacity(128);
+    out.push(T::VERSION);
+    // Fails for types that postcard has no form for, which no stored type is.
+    value.write(out).map_err(|_| MetaError::corrupt(T::WHAT, &[]))
+}
+
+/// The inverse of [`encode`]; `key` is for the error only.
+pub(super) fn decode<T: Stored>(bytes: &[u8], key: &[u8]) -> Result<T, MetaError> {
+    bytes
+        .split_first()
+        .and_then(|(version, rest)| T::read(*version, rest))
+        .ok_or_else(|| MetaError::corrupt(T::WHAT, key))
+}
+
+fn exact<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+/// Types whose first version is their derived form.
+macro_rules! stored {
+    ($($type:ty, $what:literal;)*) => {$(
+        impl Stored for $type {
+            const WHAT: &'static str = $what;
+
+            fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+                postcard::to_extend(self, out)
+            }
+
+            fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+                (version == 1).then(|| exact(bytes)).flatten()
+            }
+        }
+    )*};
+}
+
+stored! {
+    Pointer, "generation pointer";
+    GroupState, "group state";
+    Marker, "applied marker";
+    StoredBucket, "bucket";
+    ManifestHeader, "manifest";
+    ChunkPage, "page of chunks";
+    PartPage, "page of parts";
+    Kept, "operation result";
+    UploadHandle, "upload handle";
+    UploadRecord, "upload";
+    PartRecord, "part";
+    CompletedUpload, "completed upload";
+    KeySuffix, "key";
+    Flag, "flag";
+    StoredRepair, "repair";
+    ClusterMap, "cluster map";
+    UserRecord, "user";
+    UserId, "user id";
+    DirectoryEntry, "directory entry";
+}
+
+/// The generation of a group that is in use, and the schema of its keys and values.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Pointer {
+    pub schema: u32,
+    pub generation: u32,
+}
+
+/// What the group keeps only once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GroupState {
+    /// The greatest stamp so far.
+    pub time_ms: UnixMillis,
+    pub grace_ms: u64,
+    /// No result is kept of operations issued before this.
+    pub operations_from_ms: UnixMillis,
+    /// No dead manifest is older than this: where a scan of the queue starts, past what was deleted from it.
+    pub garbage_from_ms: UnixMillis,
+    /// No remembered completed upload is older than this.
+    pub completed_from_ms: UnixMillis,
+    /// The id that the next bucket gets. Root group only.
+    pub next_bucket: u64,
+    pub statistics: GroupStatistics,
+}
+
+impl Default for GroupState {
+    fn default() -> Self {
+        Self {
+            time_ms: 0,
+            grace_ms: 24 * 60 * 60 * 1000,
+            operations_from_ms: 0,
+            garbage_from_ms: 0,
+            completed_from_ms: 0,
+            next_bucket: 1,
+            statistics: GroupStatistics::default(),
+        }
+    }
+}
+
+/// The caller's marker; opaque here.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Marker(pub bytes::Bytes);
+
+/// A bucket, or what is left of it for ever: its id is never given out again, and a late create must not revive it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StoredBucket {
+    Kept(BucketRecord),
+    Purged,
+}
+
+/// The value of a key that says all by being there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Flag;
+
+/// Another key of the same generation, without the prefix.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeySuffix(pub bytes::Bytes);
+
+/// When an upload was initiated.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct UploadHandle {
+    pub initiated_ms: UnixMillis,
+}
+
+/// The head of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ManifestHeader {
+    /// How many versions, parts and manifests hold it. At zero it is in the garbage queue.
+    pub holders: u64,
+    /// Bytes.
+    pub size: u64,
+    pub kind: ManifestKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ManifestKind {
+    /// Its pages are [`ChunkPage`]s.
+    Chunks,
+    /// Its pages are [`PartPage`]s. `index` has the number of the first part of each page.
+    Parts { count: u16, index: Vec<(u16, PagePlace)> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ChunkPage(pub Vec<ChunkEntry>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PartPage(pub Vec<PartEntry>);
+
+/// One part of a composite manifest, which holds the part's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PartEntry {
+    pub number: u16,
+    pub size: u64,
+    pub body: Body,
+    pub checksum: Option<Checksum>,
+}
+
+/// What an operation answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept(pub Result<Outcome, Rejection>);
+
+/// A queued chunk.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredRepair {
+    pub queued_ms: UnixMillis,
+    pub known: Vec<DiskId>,
+}
+
+/// An inline body: the bytes as they are.
+#[derive(Debug)]
+pub(super) struct InlineBody(pub bytes::Bytes);
+
+impl Stored for InlineBody {
+    const WHAT: &'static str = "inline body";
+
+    fn write(&self, mut out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        out.extend_from_slice(&self.0);
+        Ok(out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        (version == 1).then(|| Self(bytes::Bytes::copy_from_slice(bytes)))
+    }
+}
+
+/// What lists and writes need of a version. The attributes come last in the encoded form, so that this much can be
+/// had without them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VersionHead {
+    pub version: VersionId,
+    pub modified_ms: UnixMillis,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+    pub owner: UserId,
+    pub body: Body,
+}
+
+impl VersionHead {
+    /// The record, with these attributes.
+    pub(super) fn with(self, attributes: super::record::Attributes) -> VersionRecord {
+        let Self { version, modified_ms, size, etag, checksum, owner, body } = self;
+        VersionRecord { version, modified_ms, size, etag, checksum, owner, attributes, body }
+    }
+}
+
+impl Stored for VersionHead {
+    const WHAT: &'static str = "version";
+
+    /// A head alone is never stored.
+    fn write(&self, _: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        (version == 1).then(|| postcard::take_from_bytes(bytes).ok()).flatten().map(|(head, _)| head)
+    }
+}
+
+impl Stored for VersionRecord {
+    const WHAT: &'static str = "version";
+
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        let Self { version, modified_ms, size, etag, checksum, owner, attributes, body } = self;
+        postcard::to_extend(&(version, modified_ms, size, etag, checksum, owner, body, attributes), out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        let (head, attributes): (VersionHead, _) = (version == 1).then(|| exact(bytes)).flatten()?;
+        Some(head.with(attributes))
+    }
+}
+
+#[cfg(test)]
+#[path = "stored_test.rs"]
+mod tests;

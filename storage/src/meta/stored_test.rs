@@ -1,0 +1,213 @@
+use bytes::Bytes;
+
+use super::super::command::{Outcome, Rejection};
+use super::super::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryState};
+use super::*;
+use crate::types::{
+    BucketId, ClusterId, DiskEntry, DiskState, Epoch, GroupEntry, GroupId, ManifestId, NodeEntry, NodeId, ReplicaId,
+    UploadId,
+};
+
+fn checksum() -> Checksum {
+    Checksum { algorithm: ChecksumAlgorithm::Crc32c, kind: ChecksumKind::Composite, value: Bytes::from_static(b"wxyz") }
+}
+
+fn attributes() -> Attributes {
+    Attributes {
+        content_type: Some("text/plain".to_owned()),
+        cache_control: None,
+        content_disposition: Some("d".to_owned()),
+        content_encoding: None,
+        content_language: Some("l".to_owned()),
+        expires: None,
+        website_redirect: Some("/r".to_owned()),
+        user: vec![("k".to_owned(), "v".to_owned())],
+    }
+}
+
+fn version() -> VersionRecord {
+    VersionRecord {
+        version: VersionId { log_index: 300, position: 2 },
+        modified_ms: 1_700_000_000_000,
+        size: 1 << 40,
+        etag: ETag { md5: [0xab; 16], parts: Some(3) },
+        checksum: Some(checksum()),
+        owner: UserId([1; 16]),
+        attributes: attributes(),
+        body: Body::Manifest(ManifestId([2; 16])),
+    }
+}
+
+fn user() -> UserRecord {
+    UserRecord {
+        id: UserId([1; 16]),
+        name: "n".to_owned(),
+        display_name: "d".to_owned(),
+        access_key: "a".to_owned(),
+        secret_key: "s".to_owned(),
+        root: true,
+        created_ms: 5,
+    }
+}
+
+fn bucket() -> BucketRecord {
+    BucketRecord {
+        id: BucketId(7),
+        name: "b".to_owned(),
+        owner: UserId([1; 16]),
+        region: "r".to_owned(),
+        created_ms: 5,
+        sealed: true,
+    }
+}
+
+fn entry() -> DirectoryEntry {
+    DirectoryEntry {
+        name: "b".to_owned(),
+        id: BucketId(7),
+        group: GroupId(1),
+        owner: UserId([1; 16]),
+        region: "r".to_owned(),
+        created_ms: 5,
+        state: DirectoryState::Active,
+    }
+}
+
+fn part() -> PartRecord {
+    PartRecord {
+        number: 300,
+        id: ManifestId([2; 16]),
+        modified_ms: 5,
+        size: 6,
+        md5: [3; 16],
+        checksum: Some(checksum()),
+        body: Body::Empty,
+    }
+}
+
+fn map() -> ClusterMap {
+    ClusterMap {
+        cluster: ClusterId([1; 16]),
+        epoch: Epoch(2),
+        nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
+        disks: vec![DiskEntry { id: DiskId([4; 16]), node: NodeId(3), weight: 100, state: DiskState::Draining }],
+        groups: vec![GroupEntry { id: GroupId(0), replicas: vec![(ReplicaId(5), DiskId([4; 16]))] }],
+    }
+}
+
+/// Every stored value with the digest of its encoded form. A change here is a change of the format: it needs a new
+/// version of the value, and the old one stays readable.
+fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    fn form<T: Stored>(value: &T, digest: &'static str) -> (&'static str, Vec<u8>, &'static str) {
+        let bytes = encode(value).unwrap();
+        let again = T::read(bytes[0], &bytes[1..]).expect(T::WHAT);
+        assert_eq!(encode(&again).unwrap(), bytes, "{}", T::WHAT);
+        assert!(T::read(bytes[0] + 1, &bytes[1..]).is_none(), "{} of a version to come", T::WHAT);
+        (T::WHAT, bytes, digest)
+    }
+    let place = PagePlace { offset: 1 << 33, entry: 256 };
+    let statistics = GroupStatistics {
+        buckets: 1,
+        objects: 2,
+        object_bytes: 3,
+        open_uploads: 4,
+        manifests: 5,
+        garbage_manifests: 6,
+        queued_repairs: 7,
+    };
+    let state = GroupState {
+        time_ms: 1,
+        grace_ms: 2,
+        operations_from_ms: 3,
+        garbage_from_ms: 4,
+        completed_from_ms: 5,
+        next_bucket: 6,
+        statistics,
+    };
+    let upload = UploadRecord {
+        id: UploadId([5; 16]),
+        key: "k".to_owned(),
+        owner: UserId([1; 16]),
+        initiated_ms: 5,
+        attributes: attributes(),
+        checksum: Some((ChecksumAlgorithm::Sha256, ChecksumKind::FullObject)),
+    };
+    let completed = CompletedUpload {
+        id: UploadId([5; 16]),
+        key: "k".to_owned(),
+        completed_ms: 5,
+        request_digest: [6; 32],
+        etag: ETag { md5: [7; 16], parts: None },
+        version: VersionId { log_index: 1, position: 0 },
+        size: 9,
+        checksum: None,
+    };
+    let part_entry =
+        PartEntry { number: 1, size: 5, body: Body::Manifest(ManifestId([2; 16])), checksum: Some(checksum()) };
+    vec![
+        form(&version(), ""),
+        form(&Pointer { schema: 1, generation: 2 }, ""),
+        form(&state, ""),
+        form(&Marker(Bytes::from_static(b"m")), ""),
+        form(&StoredBucket::Kept(bucket()), ""),
+        form(&StoredBucket::Purged, ""),
+        form(&ManifestHeader { holders: 2, size: 300, kind: ManifestKind::Chunks }, ""),
+        form(
+            &ManifestHeader { holders: 1, size: 300, kind: ManifestKind::Parts { count: 2, index: vec![(1, place)] } },
+            "",
+        ),
+        form(&ChunkPage(vec![ChunkEntry { hash: [1; 32], len: 8 << 20 }]), ""),
+        form(&PartPage(vec![part_entry]), ""),
+        form(&UploadHandle { initiated_ms: 5 }, ""),
+        form(&upload, ""),
+        form(&part(), ""),
+        form(&completed, ""),
+        form(&KeySuffix(Bytes::from_static(b"k")), ""),
+        form(&Flag, ""),
+        form(&StoredRepair { queued_ms: 5, known: vec![DiskId([4; 16])] }, ""),
+        form(&map(), ""),
+        form(&user(), ""),
+        form(&UserId([1; 16]), ""),
+        form(&entry(), ""),
+        form(&InlineBody(Bytes::from_static(b"raw")), ""),
+        form(&Kept(Ok(Outcome::Done)), ""),
+        form(&Kept(Ok(Outcome::Bucket(bucket()))), ""),
+        form(&Kept(Ok(Outcome::Version(Box::new(version())))), ""),
+        form(&Kept(Ok(Outcome::Deleted(vec![Ok(true), Err(Rejection::NoSuchKey)]))), ""),
+        form(&Kept(Ok(Outcome::Part(Box::new(part())))), ""),
+        form(&Kept(Ok(Outcome::Progress { taken: 3, more: true })), ""),
+        form(&Kept(Ok(Outcome::Directory(entry()))), ""),
+        form(&Kept(Ok(Outcome::Map(Box::new(map())))), ""),
+        form(&Kept(Ok(Outcome::User(Box::new(user())))), ""),
+        form(&Kept(Err(Rejection::BucketTaken(Box::new(entry())))), ""),
+        form(&Kept(Err(Rejection::Invalid)), ""),
+    ]
+}
+
+#[test]
+fn the_forms_of_version_1_are_frozen() {
+    let changed: Vec<String> = forms()
+        .into_iter()
+        .map(|(what, bytes, known)| (what, blake3::hash(&bytes).to_hex()[..16].to_owned(), known))
+        .filter(|(_, digest, known)| digest != known)
+        .map(|(what, digest, _)| format!("{what} {digest}"))
+        .collect();
+    assert!(changed.is_empty(), "the stored form changed of: {changed:#?}");
+}
+
+#[test]
+fn the_head_of_a_version_is_had_without_its_attributes() {
+    let bytes = encode(&version()).unwrap();
+    let head: VersionHead = decode(&bytes, b"").unwrap();
+    assert_eq!(head.with(attributes()), version());
+}
+
+#[test]
+fn what_is_cut_off_or_too_long_is_corrupt() {
+    let bytes = encode(&part()).unwrap();
+    for cut in 0..bytes.len() {
+        assert!(matches!(decode::<PartRecord>(&bytes[..cut], b"key"), Err(MetaError::Corrupt { .. })));
+    }
+    let longer = [&bytes, &b"x"[..]].concat();
+    assert!(matches!(decode::<PartRecord>(&longer, b"key"), Err(MetaError::Corrupt { .. })));
+}
