@@ -175,10 +175,7 @@ async fn a_bucket_lives_from_its_creation_to_its_deletion() {
     assert!(setup.ask("ben", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
     assert!(!setup.ask("anna", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
     let acl = setup.ask("ben", "GET", "/bens?acl", "").await.body;
-    assert!(
-        acl.contains("<Permission>FULL_CONTROL</Permission>")
-            && acl.contains("ben&#x27;s name") | acl.contains("ben's name")
-    );
+    assert!(acl.contains("<Permission>FULL_CONTROL</Permission>") && acl.contains("ben's name"));
     let versioning = setup.ask("ben", "GET", "/bens?versioning", "").await.body;
     assert!(versioning.ends_with(
         "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></VersioningConfiguration>"
@@ -228,6 +225,18 @@ async fn a_delete_that_was_cut_off_does_not_keep_the_name() {
 }
 
 #[tokio::test]
+async fn a_delete_that_was_cut_off_is_finished_by_the_next() {
+    let setup = setup();
+    let id = setup.fake.0.lock().directory["annas"].id;
+    setup.fake.0.lock().buckets.remove(&id);
+    assert_eq!(setup.ask("anna", "HEAD", "/annas", "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(setup.ask("ben", "DELETE", "/annas", "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(setup.ask("anna", "DELETE", "/annas", "").await.status, StatusCode::NO_CONTENT);
+    assert!(setup.fake.0.lock().directory.is_empty());
+    assert_eq!(setup.ask("anna", "DELETE", "/annas", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_bucket_that_holds_objects_is_not_deleted() {
     let setup = setup();
     let id = setup.fake.0.lock().directory["annas"].id;
@@ -257,6 +266,16 @@ async fn a_body_that_is_not_what_was_signed_changes_nothing() {
     assert!(seen.body.contains("<Code>MaxMessageLengthExceeded</Code>"), "{}", seen.body);
     assert_eq!(seen.left, Left::Finished, "what was left of the body is drained");
     assert_eq!(setup.ask("ben", "HEAD", "/bens", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn deleting_a_version_that_is_not_there_deletes_nothing() {
+    let setup = setup();
+    // The cluster in memory would refuse any command on objects.
+    assert_eq!(setup.ask("anna", "DELETE", "/annas/k?versionId=abc", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.ask("anna", "DELETE", "/annas/k?versionId=", "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(setup.ask("anna", "DELETE", "/nothere/k?versionId=abc", "").await.status, StatusCode::NOT_FOUND);
+    assert!(!setup.ask("anna", "DELETE", "/annas/k?versionId=null", "").await.status.is_success());
 }
 
 #[tokio::test]
