@@ -38,6 +38,10 @@ const PAGE: u32 = 1_024;
 /// For so long a disk that was slow is asked only after the others.
 const SLOW: Duration = Duration::from_secs(10);
 
+/// How many reads may ask a second disk at once because the first is slow: where all disks are, asking twice makes it
+/// worse.
+const MAX_HEDGED: usize = 16;
+
 /// How often a disk that is busy is asked for one range, and the pause before the second time.
 const BUSY_ATTEMPTS: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -54,12 +58,14 @@ pub(super) struct Reader {
     /// A permit for each byte that is read ahead.
     pool: Arc<Semaphore>,
     slow: Mutex<HashMap<DiskId, Instant>>,
+    hedges: Semaphore,
 }
 
 impl Reader {
     pub(super) fn new(client: Client, place: Place, settings: DataSettings) -> Self {
         let pool = Arc::new(Semaphore::new(settings.read_pool_bytes.min(Semaphore::MAX_PERMITS)));
-        Self { notes: Notes::new(client.clone()), client, place, settings, pool, slow: Mutex::default() }
+        let (notes, hedges) = (Notes::new(client.clone()), Semaphore::new(MAX_HEDGED));
+        Self { client, place, settings, notes, pool, slow: Mutex::default(), hedges }
     }
 
     /// A range of a chunk, from the first replica that gives it: one after another as they fail, and one more whenever
@@ -68,6 +74,7 @@ impl Reader {
         let (homes, mut candidates) = self.candidates(&id);
         let mut calls: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
         let mut asked = Vec::new();
+        let mut hedges = Vec::new();
         let mut is_bad = false;
         let mut may_come_back = false;
         loop {
@@ -76,10 +83,17 @@ impl Reader {
                 asked.push(disk);
                 calls.push(Box::pin(self.ask(disk, attempt, id, range.clone())));
             }
+            let hedge = async {
+                sleep(self.settings.hedge_after).await;
+                self.hedges.acquire().await
+            };
             let answer = tokio::select! {
                 biased;
                 answer = calls.next() => answer,
-                () = sleep(self.settings.hedge_after), if !candidates.is_empty() => None,
+                permit = hedge, if !candidates.is_empty() => {
+                    hedges.extend(permit);
+                    None
+                }
             };
             let Some((disk, attempt, answer)) = answer else {
                 metrics::counter!("cairn_reads_hedged_total").increment(1);
