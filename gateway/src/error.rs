@@ -73,6 +73,7 @@ codes! {
     NoSuchVersion 404 "The specified version does not exist.";
     NotImplemented 501 "A header, a parameter or an operation that you asked for is not implemented.";
     NotModified 304 "Not Modified";
+    OperationAborted 409 "A conflicting operation is in progress against this resource. Try again.";
     PreconditionFailed 412 "At least one of the preconditions that you specified did not hold.";
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
     RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";

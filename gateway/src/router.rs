@@ -149,12 +149,14 @@ fn route_object(method: &Method, query: &Params, headers: &HeaderMap) -> Result<
 /// All objects are unversioned yet, and S3 calls their version `null`. Any other version does not exist.
 fn check_version(operation: Operation, query: &Params) -> Result<(), S3Error> {
     use Operation as O;
-    let concerned = matches!(
-        operation,
-        O::GetObject | O::HeadObject | O::PutObject | O::DeleteObject | O::GetObjectAttributes | O::GetObjectAcl
-    );
-    match query.get("versionId") {
-        Some(version) if concerned => check_version_id(version),
+    let Some(version) = query.get("versionId") else {
+        return Ok(());
+    };
+    match operation {
+        O::GetObject | O::HeadObject | O::PutObject | O::GetObjectAttributes | O::GetObjectAcl => {
+            check_version_id(version)
+        }
+        // Its own business: a version that is not there has been deleted.
         _ => Ok(()),
     }
 }

@@ -115,7 +115,7 @@ fn half_of_a_part_upload_is_refused() {
 
 #[test]
 fn only_the_null_version_exists() {
-    for method in ["GET", "HEAD", "DELETE", "PUT"] {
+    for method in ["GET", "HEAD", "PUT"] {
         assert_eq!(ask(&format!("{method} /b/k?versionId=abcDEF123._-")), Err(Code::NoSuchVersion), "{method}");
         assert_eq!(ask(&format!("{method} /b/k?versionId=")), Err(Code::InvalidArgument), "{method}");
         assert_eq!(ask(&format!("{method} /b/k?versionId=a%20b")), Err(Code::InvalidArgument), "{method}");

@@ -150,3 +150,7 @@ fn describe_metrics() {
     describe_counter!("cairn_s3_connections_total", "Accepted connections.");
     describe_counter!("cairn_s3_panics_total", "Requests that panicked.");
 }
+
+#[cfg(test)]
+#[path = "server_test.rs"]
+mod tests;

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use cairn_storage::client::{Client, DiskService, Disks, MetaService, ServiceError};
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection, RootCommand};
-use cairn_storage::types::{
-    BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId,
-};
+use cairn_storage::types::{BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

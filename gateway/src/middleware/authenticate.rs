@@ -1,7 +1,7 @@
 //! Finds out who sent a request.
 
 use cairn_storage::types::now_ms;
-use http::{HeaderMap, request};
+use http::request;
 
 use crate::auth::{self, Parsed, Payload, RequestHead, Rules};
 use crate::error::{Code, S3Error};
@@ -15,20 +15,23 @@ pub(super) struct Signed {
     pub caller: Caller,
     /// How the body is to be checked.
     pub payload: Payload,
-    /// Those of the request, and the `x-amz-*` parameters of a presigned query, which count as headers.
-    pub headers: HeaderMap,
 }
 
 /// `AccessDenied` without a signature, `InvalidAccessKeyId` with one of nobody we know, and what is wrong with it
-/// otherwise. Reads nothing of the body.
-pub(super) async fn authenticate(gateway: &Gateway, head: &request::Parts) -> Result<Signed, S3Error> {
+/// otherwise. Reads nothing of the body. The `x-amz-*` parameters of a presigned query are among the head's headers
+/// after it.
+pub(super) async fn authenticate(
+    gateway: &Gateway,
+    rules: &Rules,
+    head: &mut request::Parts,
+) -> Result<Signed, S3Error> {
     let parts = RequestHead {
         method: &head.method,
         raw_path: head.uri.path(),
         raw_query: head.uri.query().unwrap_or_default(),
         headers: &head.headers,
     };
-    let Parsed::Signed(claim) = auth::parse(&parts, &Rules::s3(&gateway.settings().region), now_ms())? else {
+    let Parsed::Signed(claim) = auth::parse(&parts, rules, now_ms())? else {
         return Err(Code::AccessDenied.into());
     };
     let key = claim.access_key();
@@ -38,9 +41,8 @@ pub(super) async fn authenticate(gateway: &Gateway, head: &request::Parts) -> Re
     }
     let caller = gateway.user_by_access_key(key).await?.ok_or_else(unknown)?;
     let payload = claim.verify(&caller.secret_key)?;
-    let mut headers = head.headers.clone();
     for (name, value) in claim.presigned_headers() {
-        headers.append(name, value.clone());
+        head.headers.append(name, value.clone());
     }
-    Ok(Signed { caller, payload, headers })
+    Ok(Signed { caller, payload })
 }

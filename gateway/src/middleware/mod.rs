@@ -24,6 +24,7 @@ use self::inbound::{Inbound, Left};
 pub use self::outbound::Outbound;
 use self::outbound::{Account, InFlight};
 use self::render::Form;
+use crate::auth::Rules;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Target};
@@ -38,6 +39,8 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     gateway: Gateway,
     hooks: Hooks,
+    /// What signatures must hold.
+    rules: Rules,
     /// Names this process in its answers.
     host_id: String,
 }
@@ -61,7 +64,8 @@ struct Progress {
 impl Service {
     pub fn new(gateway: Gateway, hooks: Hooks) -> Self {
         let host_id = hex::encode(rand::rng().random::<[u8; 16]>());
-        Self(Arc::new(Inner { gateway, hooks, host_id }))
+        let rules = Rules::s3(&gateway.settings().region);
+        Self(Arc::new(Inner { gateway, hooks, rules, host_id }))
     }
 
     /// Answers one request that came from `peer`.
@@ -114,21 +118,21 @@ impl Service {
         })
     }
 
-    async fn work(&self, head: request::Parts, body: Body, peer: SocketAddr, progress: &mut Progress) -> Reply {
+    async fn work(&self, mut head: request::Parts, body: Body, peer: SocketAddr, progress: &mut Progress) -> Reply {
         let gateway = &self.0.gateway;
         let host = host(&head);
         let target = Target::parse(host, head.uri.path(), head.uri.query(), &gateway.settings().domains)?;
         if target.bucket == own::SPACE && head.uri.path().starts_with(own::PATH) {
-            return own::answer(&self.0.hooks, gateway, head, target, body, peer, progress).await;
+            return own::answer(&self.0, head, target, body, peer, progress).await;
         }
         progress.resource = resource(&target);
         let operation = router::route(&head.method, &target, &head.headers);
         if let Ok(operation) = &operation {
             progress.operation = operation.as_str();
         }
-        let signed = authenticate::authenticate(gateway, &head).await?;
+        let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head).await?;
         let operation = operation?;
-        promise::check(&signed.headers)?;
+        promise::check(&head.headers)?;
         // Only now: names that anybody could make up do not get into the log.
         progress.bucket.clone_from(&target.bucket);
         let request = Request {
@@ -138,7 +142,7 @@ impl Service {
             bucket: target.bucket,
             key: target.key,
             query: target.query,
-            headers: signed.headers,
+            headers: head.headers,
             payload: signed.payload,
             body: Unread::new(body),
         };

@@ -7,10 +7,9 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
 
 use super::render::Form;
-use super::{Progress, authenticate};
+use super::{Inner, Progress, authenticate};
 use crate::admin;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
 use crate::operation::Target;
 use crate::request::{Reply, Request, Unread};
 use crate::server::Hooks;
@@ -23,14 +22,14 @@ pub(super) const PATH: &str = "/_cairn";
 
 /// Answers what needs no signature; everything else needs root's.
 pub(super) async fn answer(
-    hooks: &Hooks,
-    gateway: &Gateway,
-    head: request::Parts,
+    service: &Inner,
+    mut head: request::Parts,
     target: Target,
     body: Body,
     peer: SocketAddr,
     progress: &mut Progress,
 ) -> Reply {
+    let Inner { gateway, hooks, rules, .. } = service;
     progress.form = Form::Json;
     progress.operation = "Own";
     let asks = matches!(head.method, Method::GET | Method::HEAD);
@@ -40,7 +39,7 @@ pub(super) async fn answer(
         "metrics" if asks && is_local(peer, &head.headers) => return metrics(hooks).await,
         _ => {}
     }
-    let signed = authenticate::authenticate(gateway, &head).await?;
+    let signed = authenticate::authenticate(gateway, rules, &mut head).await?;
     if !signed.caller.root {
         return Err(Code::AccessDenied.into());
     }
@@ -55,7 +54,7 @@ pub(super) async fn answer(
         bucket: target.bucket,
         key: target.key,
         query: target.query,
-        headers: signed.headers,
+        headers: head.headers,
         payload: signed.payload,
         body: Unread::new(body),
     };

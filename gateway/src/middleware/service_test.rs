@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use super::*;
-use crate::auth::Rules;
 use crate::auth::sign::{Credentials, Unsigned, payload_hash, sign_headers};
 use crate::server::Limits;
 use crate::testing::Fake;
@@ -62,14 +61,7 @@ impl Setup {
         self.ask_with(user, method, uri, body, &[]).await
     }
 
-    async fn ask_with(
-        &self,
-        user: &str,
-        method: &str,
-        uri: &str,
-        body: &str,
-        more: &[(&'static str, &str)],
-    ) -> Seen {
+    async fn ask_with(&self, user: &str, method: &str, uri: &str, body: &str, more: &[(&'static str, &str)]) -> Seen {
         let method: Method = method.parse().unwrap();
         let mut headers = http::HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("localhost:9000"));
@@ -183,9 +175,11 @@ async fn a_bucket_lives_from_its_creation_to_its_deletion() {
     assert!(setup.ask("ben", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
     assert!(!setup.ask("anna", "GET", "/", "").await.body.contains("<Name>bens</Name>"));
     let acl = setup.ask("ben", "GET", "/bens?acl", "").await.body;
-    assert!(acl.contains("<Permission>FULL_CONTROL</Permission>") && acl.contains("ben&#x27;s name") | acl.contains("ben's name"));
+    assert!(acl.contains("<Permission>FULL_CONTROL</Permission>") && acl.contains("ben's name"));
     let versioning = setup.ask("ben", "GET", "/bens?versioning", "").await.body;
-    assert!(versioning.ends_with("<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></VersioningConfiguration>"));
+    assert!(versioning.ends_with(
+        "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></VersioningConfiguration>"
+    ));
     assert!(setup.ask("ben", "GET", "/bens?list-type=2", "").await.body.contains("<KeyCount>0</KeyCount>"));
     assert!(setup.ask("ben", "GET", "/bens?max-keys=0", "").await.body.contains("<IsTruncated>false</IsTruncated>"));
     assert_eq!(setup.ask("ben", "DELETE", "/bens", "").await.status, StatusCode::NO_CONTENT);
@@ -231,6 +225,18 @@ async fn a_delete_that_was_cut_off_does_not_keep_the_name() {
 }
 
 #[tokio::test]
+async fn a_delete_that_was_cut_off_is_finished_by_the_next() {
+    let setup = setup();
+    let id = setup.fake.0.lock().directory["annas"].id;
+    setup.fake.0.lock().buckets.remove(&id);
+    assert_eq!(setup.ask("anna", "HEAD", "/annas", "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(setup.ask("ben", "DELETE", "/annas", "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(setup.ask("anna", "DELETE", "/annas", "").await.status, StatusCode::NO_CONTENT);
+    assert!(setup.fake.0.lock().directory.is_empty());
+    assert_eq!(setup.ask("anna", "DELETE", "/annas", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_bucket_that_holds_objects_is_not_deleted() {
     let setup = setup();
     let id = setup.fake.0.lock().directory["annas"].id;
@@ -263,6 +269,16 @@ async fn a_body_that_is_not_what_was_signed_changes_nothing() {
 }
 
 #[tokio::test]
+async fn deleting_a_version_that_is_not_there_deletes_nothing() {
+    let setup = setup();
+    // The cluster in memory would refuse any command on objects.
+    assert_eq!(setup.ask("anna", "DELETE", "/annas/k?versionId=abc", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(setup.ask("anna", "DELETE", "/annas/k?versionId=", "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(setup.ask("anna", "DELETE", "/nothere/k?versionId=abc", "").await.status, StatusCode::NOT_FOUND);
+    assert!(!setup.ask("anna", "DELETE", "/annas/k?versionId=null", "").await.status.is_success());
+}
+
+#[tokio::test]
 async fn the_admin_api_is_roots() {
     let setup = setup();
     let users = "/_cairn/admin/v1/users";
@@ -282,4 +298,13 @@ async fn the_admin_api_is_roots() {
     assert_eq!(setup.ask("root", "DELETE", &format!("{users}/cleo"), "").await.status, StatusCode::NO_CONTENT);
     assert_eq!(setup.ask("root", "DELETE", &format!("{users}/cleo"), "").await.status, StatusCode::NOT_FOUND);
     assert_eq!(setup.ask("root", "GET", "/_cairn/other", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_of_its_request_alone() {
+    let fake = Fake::default();
+    let hooks = Hooks { ready: Arc::new(|| panic!("on purpose")), metrics: None, limits: Limits::default() };
+    let setup = Setup { service: Service::new(fake.gateway(), hooks), fake, ready: Arc::default() };
+    assert_eq!(setup.ask("", "GET", "/_cairn/health/ready", "").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(setup.ask("", "GET", "/_cairn/health/live", "").await.status, StatusCode::OK);
 }

@@ -3,11 +3,11 @@
 
 use axum::body::Body;
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState};
-use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection, RootCommand};
+use cairn_storage::meta::{Command, Outcome, Rejection, RootCommand};
 use cairn_storage::types::GroupId;
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::name;
+use super::{free, free_if_sealed, name};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, unexpected};
 use crate::request::{Reply, Request};
@@ -34,7 +34,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
             return created(&request.bucket);
         }
     }
-    Err(Code::ConditionalRequestConflict.into())
+    Err(Code::OperationAborted.into())
 }
 
 /// One attempt. False where another request changed the bucket in the meantime.
@@ -48,6 +48,10 @@ async fn create(gateway: &Gateway, request: &Request, region: &str) -> Result<bo
     let entry = match gateway.root_command(reserve).await? {
         Ok(Outcome::Directory(entry)) => entry,
         Err(Rejection::BucketTaken(entry)) => return taken(gateway, request, *entry).await,
+        Err(Rejection::NoSuchUser) => {
+            gateway.forget_users();
+            return Err(Code::AccessDenied.into());
+        }
         _ => return Err(unexpected("ReserveBucket")),
     };
     finish(gateway, entry).await
@@ -59,10 +63,7 @@ async fn taken(gateway: &Gateway, request: &Request, entry: DirectoryEntry) -> R
     if entry.state == DirectoryState::Creating {
         return if own { finish(gateway, entry).await } else { Err(Code::BucketAlreadyExists.into()) };
     }
-    let known = gateway.client().query(entry.group, Query::Bucket { bucket: entry.id }).await?;
-    if let Answer::Bucket(None) = known {
-        // It was active and its group has sealed it: a delete that did not come to its end.
-        free(gateway, &entry).await?;
+    if free_if_sealed(gateway, &entry).await? {
         return Ok(false);
     }
     match own {
@@ -101,13 +102,6 @@ async fn finish(gateway: &Gateway, mut entry: DirectoryEntry) -> Result<bool, S3
     entry.state = DirectoryState::Active;
     gateway.remember_bucket(entry);
     Ok(true)
-}
-
-async fn free(gateway: &Gateway, entry: &DirectoryEntry) -> Result<(), S3Error> {
-    gateway.forget_bucket(&entry.name);
-    let free = RootCommand::FreeBucket { name: entry.name.clone(), bucket: entry.id };
-    gateway.root_command(free).await?.map_err(|_| unexpected("FreeBucket"))?;
-    Ok(())
 }
 
 /// The groups share the buckets by name.

@@ -1,25 +1,36 @@
 //! DeleteBucket: the bucket's group seals it if it is empty, the root group frees the name, the group purges later.
 
 use axum::body::Body;
-use cairn_storage::meta::{Command, Rejection, RootCommand};
+use cairn_storage::meta::record::DirectoryState;
+use cairn_storage::meta::{Command, Rejection};
 use http::{Response, StatusCode};
 
-use crate::error::Code;
+use super::{free, free_if_sealed};
+use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, unexpected};
 use crate::request::{Reply, Request};
 
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let (entry, sealed) =
-        gateway.command_bucket(&request.caller, &request.bucket, |bucket| Command::SealBucket { bucket }).await?;
-    match sealed {
-        Ok(_) => {}
-        Err(Rejection::BucketNotEmpty) => return Err(Code::BucketNotEmpty.into()),
-        Err(_) => return Err(unexpected("SealBucket")),
+    let seal = |bucket| Command::SealBucket { bucket };
+    match gateway.command_bucket(&request.caller, &request.bucket, seal).await {
+        Ok((entry, Ok(_))) => free(gateway, &entry).await?,
+        Ok((_, Err(Rejection::BucketNotEmpty))) => return Err(Code::BucketNotEmpty.into()),
+        Ok((_, Err(_))) => return Err(unexpected("SealBucket")),
+        Err(error) if error.code == Code::NoSuchBucket => finish(gateway, &request, error).await?,
+        Err(error) => return Err(error),
     }
-    gateway.forget_bucket(&request.bucket);
-    let free = RootCommand::FreeBucket { name: entry.name, bucket: entry.id };
-    gateway.root_command(free).await?.map_err(|_| unexpected("FreeBucket"))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+/// The bucket is no more. Where its name is not free yet, an earlier delete sealed it and did not come to its end, and
+/// this one is its repetition.
+async fn finish(gateway: &Gateway, request: &Request, no_such_bucket: S3Error) -> Result<(), S3Error> {
+    let entry = gateway.directory_entry(&request.bucket).await?;
+    let entry = entry.filter(|entry| entry.state == DirectoryState::Active && entry.owner == request.caller.id);
+    match entry {
+        Some(entry) if free_if_sealed(gateway, &entry).await? => Ok(()),
+        _ => Err(no_such_bucket),
+    }
 }

@@ -133,9 +133,7 @@ impl Page {
             limit: params.max_keys,
         };
         match gateway.query_bucket(&request.caller, &request.bucket, query).await? {
-            (_, Answer::List { entries, more, .. }) => {
-                Ok(Self { more: more && !entries.is_empty(), entries })
-            },
+            (_, Answer::List { entries, more, .. }) => Ok(Self { more: more && !entries.is_empty(), entries }),
             _ => Err(unexpected("List")),
         }
     }

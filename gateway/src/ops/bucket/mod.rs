@@ -14,8 +14,8 @@ pub mod list_objects_v2;
 mod name;
 pub mod token;
 
-use cairn_storage::meta::record::BucketRecord;
-use cairn_storage::meta::{Answer, Query};
+use cairn_storage::meta::record::{BucketRecord, DirectoryEntry};
+use cairn_storage::meta::{Answer, Query, RootCommand};
 
 use crate::error::S3Error;
 use crate::gateway::{Gateway, no_such_bucket, unexpected};
@@ -29,4 +29,23 @@ async fn bucket_record(gateway: &Gateway, request: &Request) -> Result<BucketRec
         Answer::Bucket(None) => Err(no_such_bucket(&request.bucket)),
         _ => Err(unexpected("Bucket")),
     }
+}
+
+/// Gives the name of a bucket free that its group has sealed.
+async fn free(gateway: &Gateway, entry: &DirectoryEntry) -> Result<(), S3Error> {
+    gateway.forget_bucket(&entry.name);
+    let free = RootCommand::FreeBucket { name: entry.name.clone(), bucket: entry.id };
+    gateway.root_command(free).await?.map_err(|_| unexpected("FreeBucket"))?;
+    Ok(())
+}
+
+/// Whether the bucket of an active entry has been sealed by a delete that did not come to its end; if so, brings it to
+/// its end.
+async fn free_if_sealed(gateway: &Gateway, entry: &DirectoryEntry) -> Result<bool, S3Error> {
+    let known = gateway.client().query(entry.group, Query::Bucket { bucket: entry.id }).await?;
+    let sealed = matches!(known, Answer::Bucket(None));
+    if sealed {
+        free(gateway, entry).await?;
+    }
+    Ok(sealed)
 }

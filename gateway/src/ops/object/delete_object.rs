@@ -12,9 +12,18 @@ use super::group;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::request::{Reply, Request};
+use crate::router::check_version_id;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    match request.query.get("versionId").map_or(Ok(()), check_version_id) {
+        // As S3 has it: a version that is not there has been deleted.
+        Err(error) if error.code == Code::NoSuchVersion => {
+            gateway.open_bucket(&request.caller, &request.bucket).await?;
+            return Ok(no_content());
+        }
+        checked => checked?,
+    }
     let target = DeleteTarget {
         key: request.key,
         condition: delete_condition(&request.headers)?,
