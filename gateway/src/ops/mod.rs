@@ -4,6 +4,9 @@ pub mod bucket;
 pub mod multipart;
 pub mod object;
 
+#[cfg(test)]
+mod cluster;
+
 use cairn_storage::types::UserId;
 
 use crate::error::S3Error;

@@ -11,6 +11,8 @@ pub mod command;
 mod error;
 mod list;
 mod manifest;
+#[cfg(test)]
+mod model;
 mod overlay;
 pub mod query;
 mod read;
@@ -19,6 +21,7 @@ mod schema;
 mod snapshot;
 mod store;
 mod stored;
+pub mod synthetic;
 #[cfg(test)]
 mod testing;
 mod view;

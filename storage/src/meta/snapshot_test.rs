@@ -1,1 +1,155 @@
+use super::super::check::check;
+use super::super::command::Command;
+use super::super::overlay::Overlay;
+use super::super::testing::{BUCKET, Rig, dump, open_db};
+use super::*;
 
+/// A store with something in every family.
+fn furnished(store: GroupStore) -> Rig {
+    let mut rig = Rig::over(store);
+    rig.run(super::super::testing::create_bucket(BUCKET)).unwrap();
+    for place in 0..200 {
+        rig.put_bytes(&format!("inline-{place}"), &[7; 9000]);
+    }
+    rig.put_chunks("large", &[100; 700]);
+    let upload = rig.create_upload("made of parts");
+    let parts = vec![rig.put_part("made of parts", upload, 1, &[5, 6]), rig.put_part("made of parts", upload, 2, &[7])];
+    rig.complete("made of parts", upload, parts, 18).unwrap();
+    let upload = rig.create_upload("open");
+    rig.put_part("open", upload, 4, &[9]);
+    rig.run(Command::QueueRepair { hashes: vec![[3; 32]], known: Vec::new() }).unwrap();
+    rig
+}
+
+fn frames(store: &GroupStore) -> Vec<Vec<u8>> {
+    store.snapshot_reader().unwrap().map(Result::unwrap).collect()
+}
+
+fn stream(frames: &[Vec<u8>]) -> impl Iterator<Item = std::io::Result<Vec<u8>>> + '_ {
+    frames.iter().cloned().map(Ok)
+}
+
+/// Two stores of one group, each with its database.
+fn two() -> (tempfile::TempDir, Rig, GroupStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name| GroupStore::open(open_db(&dir.path().join(name)), GroupId(3)).unwrap();
+    let (rig, other) = (furnished(open("one")), open("two"));
+    (dir, rig, other)
+}
+
+#[test]
+fn an_installed_snapshot_is_the_state_that_was_read() {
+    let (dir, mut rig, other) = two();
+    let frames = frames(&rig.store);
+    assert!(frames.len() > 5);
+    assert!(frames.iter().all(|frame| frame.len() < 2 * FRAME_LEN));
+    let marker = rig.store.applied().unwrap();
+    assert_eq!(rig.store.snapshot_reader().unwrap().marker(), Some(&marker[..]));
+
+    other.install(stream(&frames), &marker).unwrap();
+    assert_eq!(dump(&other), dump(&rig.store));
+    assert_eq!(other.applied(), Some(marker));
+    check(&other);
+
+    // Both go on alike.
+    rig.put_bytes("more", b"more");
+    other.apply(&rig.log[rig.log.len() - 1..], &(rig.log.len() as u64).to_be_bytes()).unwrap();
+    assert_eq!(dump(&other), dump(&rig.store));
+
+    // And again, over what is there; then from the disk.
+    other.install(stream(&super::tests::frames(&rig.store)), b"second").unwrap();
+    drop(other);
+    let again = GroupStore::open(open_db(&dir.path().join("two")), GroupId(3)).unwrap();
+    assert_eq!(again.applied().as_deref(), Some(&b"second"[..]));
+    check(&again);
+    let view = again.view();
+    assert!(view.keys.all(Cf::Current).from.ends_with(&3u32.to_be_bytes()));
+}
+
+#[test]
+fn a_snapshot_that_is_cut_or_changed_leaves_the_old_state() {
+    let (_dir, rig, other) = two();
+    let whole = frames(&rig.store);
+    let mut mine = Rig::over(other);
+    mine.run(super::super::testing::create_bucket(BUCKET)).unwrap();
+    mine.put_bytes("mine", b"mine");
+    let before = dump(&mine.store);
+
+    let mut broken = vec![Vec::new(), whole[..whole.len() - 1].to_vec(), whole[1..].to_vec()];
+    broken.push([&whole[..2], &whole[3..]].concat());
+    broken.push([&whole[..2], &whole[1..]].concat());
+    let mut flipped = whole.clone();
+    let last = flipped[2].len() - 1;
+    flipped[2][last] ^= 1;
+    broken.push(flipped);
+    for frames in broken {
+        assert!(matches!(mine.store.install(stream(&frames), b"m"), Err(MetaError::BadSnapshot(_))));
+        assert_eq!(dump(&mine.store), before);
+    }
+    let failing = whole.iter().take(3).cloned().map(Ok).chain([Err(std::io::Error::other("gone"))]);
+    assert!(matches!(mine.store.install(failing, b"m"), Err(MetaError::Transfer(_))));
+    assert_eq!(dump(&mine.store), before);
+    assert_eq!(mine.keys(), ["mine"]);
+
+    mine.store.install(stream(&whole), b"m").unwrap();
+    assert_eq!(mine.keys().len(), 202);
+}
+
+#[test]
+fn an_install_that_a_crash_cut_off_is_cleared_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = GroupStore::open(open_db(dir.path()), GroupId(3)).unwrap();
+    let rig = furnished(store);
+    let before = dump(&rig.store);
+    let whole = frames(&rig.store);
+    rig.store.receive(stream(&whole), Keys::new(GroupId(3), 2)).unwrap();
+    drop(rig);
+
+    let store = GroupStore::open(open_db(dir.path()), GroupId(3)).unwrap();
+    assert_eq!(dump(&store), before);
+    let over = Overlay::new(&store.db);
+    assert!(Cf::ALL.into_iter().all(|cf| over.is_empty(&Keys::new(GroupId(3), 2).all(cf)).unwrap()));
+}
+
+#[test]
+fn a_wiped_group_is_as_new_and_its_neighbours_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open_db(dir.path());
+    let neighbours: Vec<_> =
+        [2, 4].map(|id| furnished(GroupStore::open(db.clone(), GroupId(id)).unwrap())).into_iter().collect();
+    let before: Vec<_> = neighbours.iter().map(|rig| dump(&rig.store)).collect();
+    let mut rig = furnished(GroupStore::open(db.clone(), GroupId(3)).unwrap());
+    rig.store.wipe().unwrap();
+    assert!(dump(&rig.store).is_empty());
+    assert_eq!(rig.store.applied(), None);
+    let after: Vec<_> = neighbours.iter().map(|rig| dump(&rig.store)).collect();
+    assert_eq!(before, after);
+
+    rig.run(super::super::testing::create_bucket(BUCKET)).unwrap();
+    rig.put_bytes("again", b"again");
+    assert_eq!(rig.keys(), ["again"]);
+}
+
+#[test]
+fn a_reader_sees_nothing_of_what_is_applied_after_it_was_made() {
+    let (_dir, rig, other) = two();
+    let before = dump(&rig.store);
+    let frames: Vec<_> = {
+        let reader = rig.store.snapshot_reader().unwrap();
+        let marker = reader.marker().map(<[u8]>::to_vec);
+        let index = rig.log.len() as u64 + 1;
+        let envelope = super::super::Envelope {
+            operation: Default::default(),
+            command: super::super::testing::delete(&["large"]),
+        };
+        let batch = super::super::Batch { stamped_ms: rig.now, envelopes: vec![envelope] };
+        rig.store.apply(&[(index, batch)], b"later").unwrap();
+        assert_eq!(reader.marker(), marker.as_deref());
+        reader.map(Result::unwrap).collect()
+    };
+    let marker = 210u64.to_be_bytes();
+    other.install(stream(&frames), &marker).unwrap();
+    let mut after = dump(&other);
+    after.retain(|key, value| before.get(key) != Some(value));
+    assert!(after.len() <= 1, "only the marker may differ");
+}

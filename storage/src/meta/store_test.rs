@@ -1,1 +1,127 @@
+use super::super::check::check;
+use super::super::command::{Command, NewBody};
+use super::super::overlay::Read;
+use super::super::testing::{BUCKET, Rig, create_bucket, dump, fresh_store, open_db, put};
+use super::*;
+use crate::types::{OperationId, ROOT_GROUP};
 
+#[test]
+fn a_store_opens_where_it_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = GroupStore::open(open_db(dir.path()), GroupId(1)).unwrap();
+    assert_eq!(store.applied(), None);
+    let mut rig = Rig::over(store);
+    rig.run(create_bucket(BUCKET)).unwrap();
+    rig.put_bytes("k", b"bytes");
+    rig.put_chunks("large", &[5, 6]);
+    let (before, marker, log) = (dump(&rig.store), rig.store.applied(), rig.log.clone());
+    drop(rig);
+
+    let store = GroupStore::open(open_db(dir.path()), GroupId(1)).unwrap();
+    assert_eq!(store.applied(), marker);
+    assert_eq!(dump(&store), before);
+
+    // Raft applies again what comes after the marker: state in memory and on the disk go on as one.
+    let mut rig = Rig::over(store);
+    rig.log = log.clone();
+    rig.put("more", NewBody::Empty, 0).unwrap();
+    let whole = fresh_store();
+    whole.apply(&rig.log, &4u64.to_be_bytes()).unwrap();
+    assert_eq!(dump(&whole), dump(&rig.store));
+    check(&rig.store);
+}
+
+#[test]
+fn a_marker_alone_changes_nothing_else() {
+    let mut rig = Rig::with_bucket();
+    rig.put_bytes("k", b"bytes");
+    let before = dump(&rig.store);
+    assert!(rig.store.apply(&[], b"membership").unwrap().is_empty());
+    assert_eq!(rig.store.applied().as_deref(), Some(&b"membership"[..]));
+    let mut after = dump(&rig.store);
+    after.retain(|key, value| before.get(key) != Some(value));
+    assert_eq!(after.len(), 1);
+}
+
+#[test]
+fn the_state_of_a_newer_release_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open_db(dir.path());
+    let key = schema::pointer(GroupId(1));
+    let newer = stored::encode(&Pointer { schema: SCHEMA + 1, generation: 1 }).unwrap();
+    db.put_cf(&handle(&db, key.cf).unwrap(), &key.bytes, &newer).unwrap();
+    let refused = GroupStore::open(db.clone(), GroupId(1));
+    assert!(matches!(refused, Err(MetaError::NewerSchema { found: 2, known: 1 })));
+    assert_eq!(db.get_cf(&handle(&db, key.cf).unwrap(), &key.bytes).unwrap(), Some(newer));
+    assert!(GroupStore::open(db, GroupId(2)).is_ok());
+}
+
+#[test]
+fn a_database_without_the_column_families_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let db = Arc::new(DB::open(&options, dir.path()).unwrap());
+    assert!(matches!(GroupStore::open(db, ROOT_GROUP), Err(MetaError::MissingColumnFamily(_))));
+}
+
+#[test]
+fn corrupt_values_are_errors_and_an_apply_that_meets_one_writes_nothing() {
+    let mut rig = Rig::with_bucket();
+    rig.put_chunks("k", &[5]);
+    rig.put_bytes("other", b"other");
+    let keys = rig.store.view().keys;
+    let before = dump(&rig.store);
+    let db = rig.store.db.clone();
+    for key in [keys.current(BUCKET, b"k"), keys.bucket(BUCKET)] {
+        let cf = handle(&db, key.cf).unwrap();
+        let right = rig.store.view().get(&key).unwrap().unwrap();
+        for wrong in [&b""[..], b"\x01", b"\xff\xff\xff", &right[..right.len() / 2], &[9; 100]] {
+            db.put_cf(&cf, &key.bytes, wrong).unwrap();
+            let good = put("new", NewBody::Empty, 0);
+            let bad = put("k", NewBody::Empty, 0);
+            let envelopes = [good, bad].map(|command| rig.envelope(command)).to_vec();
+            let batch = Batch { stamped_ms: rig.now, envelopes };
+            assert!(matches!(rig.store.apply(&[(9, batch)], b"m"), Err(MetaError::Corrupt { .. })));
+            let query = Query::List {
+                bucket: BUCKET,
+                prefix: String::new(),
+                delimiter: None,
+                from: super::super::query::ListFrom::Start,
+                limit: 10,
+            };
+            assert!(matches!(rig.store.query(&query), Err(MetaError::Corrupt { .. })));
+        }
+        db.put_cf(&cf, &key.bytes, right).unwrap();
+    }
+    assert_eq!(dump(&rig.store), before);
+    rig.put_bytes("k", b"again");
+    check(&rig.store);
+}
+
+#[test]
+fn synthetic_load_applies_without_a_refusal() {
+    let store = fresh_store();
+    let mut load = super::super::synthetic::Load::new(BUCKET, 7);
+    store.apply(&[(1, load.first())], b"1").unwrap();
+    for index in 2..20 {
+        let results = store.apply(&[(index, load.batch(32, 4096))], b"m").unwrap();
+        assert!(results[0].iter().all(Result::is_ok));
+    }
+    check(&store);
+}
+
+#[test]
+fn four_kibibyte_puts_apply_in_microseconds() {
+    let store = fresh_store();
+    let mut load = super::super::synthetic::Load::new(BUCKET, 7);
+    store.apply(&[(1, load.first())], b"1").unwrap();
+    let batches: Vec<_> = (2..202).map(|index| (index, load.batch(32, 4096))).collect();
+    let started = std::time::Instant::now();
+    for entry in &batches {
+        store.apply(std::slice::from_ref(entry), b"m").unwrap();
+    }
+    eprintln!("6,400 puts of 4 KiB in {:?}", started.elapsed());
+    let envelope = super::super::Envelope { operation: OperationId::new(), command: Command::Nothing };
+    store.apply(&[(202, Batch { stamped_ms: 0, envelopes: vec![envelope] })], b"m").unwrap();
+}

@@ -10,6 +10,8 @@ pub mod upload_part_copy;
 
 mod assemble;
 mod checksum;
+#[cfg(test)]
+mod flow_test;
 mod part;
 
 use cairn_storage::meta::query::UploadState;

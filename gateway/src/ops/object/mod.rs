@@ -18,6 +18,9 @@ pub(super) mod places;
 pub(super) mod range;
 pub(super) mod source;
 
+#[cfg(test)]
+mod flow_test;
+
 use crate::error::{Code, S3Error};
 
 /// The largest object of one PutObject, and the largest part; 5 GiB.

@@ -7,7 +7,7 @@ use http::Response;
 
 use super::answer::{insert_checksum, insert_etag};
 use super::{attributes, check_put_length, conditions, group};
-use crate::data::Intake;
+use crate::data::{Intake, checksum};
 use crate::gateway::Gateway;
 use crate::request::{Reply, Request};
 
@@ -18,8 +18,9 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let Request { caller, bucket, key, headers, payload, body, .. } = request;
     let attributes = attributes::from_headers(&headers)?;
     let condition = conditions::write_condition(&headers)?;
-    let intake = Intake::from_headers(&headers, payload, body.into_body())?;
+    let mut intake = Intake::from_headers(&headers, payload, body.into_body())?;
     check_put_length(intake.length)?;
+    intake.checksum = intake.checksum.or(checksum::DEFAULT);
     let opened = gateway.open_bucket(&caller, &bucket).await?;
 
     let stored = gateway.data().store(opened.group, intake).await?;

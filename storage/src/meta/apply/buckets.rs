@@ -82,3 +82,7 @@ impl Applier<'_> {
         Ok(Outcome::Progress { taken: limit - left + 1, more: false })
     }
 }
+
+#[cfg(test)]
+#[path = "buckets_test.rs"]
+mod tests;

@@ -69,14 +69,18 @@ impl Applier<'_> {
                 }
                 let (since, id) = timed(&key).ok_or_else(|| MetaError::corrupt("garbage entry", &key))?;
                 self.state.garbage_from_ms = since;
-                self.collect_manifest(since, ManifestId(id), left)?;
+                if self.collect_manifest(since, ManifestId(id), left)? {
+                    // What it held was queued at the same time as itself: before the rest of `dead`.
+                    break;
+                }
             }
         }
     }
 
-    /// Takes one dead manifest apart, or as much of it as `left` allows.
-    fn collect_manifest(&mut self, since: UnixMillis, id: ManifestId, left: &mut u32) -> Result<(), MetaError> {
-        let gone = match self.manifest(id)?.kind {
+    /// Takes one dead manifest apart, or as much of it as `left` allows; answers whether it held others.
+    fn collect_manifest(&mut self, since: UnixMillis, id: ManifestId, left: &mut u32) -> Result<bool, MetaError> {
+        let kind = self.manifest(id)?.kind;
+        let gone = match &kind {
             ManifestKind::Chunks => self.collect_pages::<ChunkPage>(id, left, |applier, chunk| {
                 applier.overlay.delete(applier.keys.reference(&chunk.hash, id));
                 Ok(())
@@ -94,7 +98,7 @@ impl Applier<'_> {
             self.overlay.delete(self.keys.garbage(since, id));
             self.forget_manifest();
         }
-        Ok(())
+        Ok(matches!(kind, ManifestKind::Parts { .. }))
     }
 
     /// Takes pages apart, `left` entries at most; answers whether all are gone. A page is shortened from its end:
@@ -139,3 +143,7 @@ impl Applier<'_> {
         Ok(!self.overlay.is_empty(&due)?)
     }
 }
+
+#[cfg(test)]
+#[path = "garbage_test.rs"]
+mod tests;

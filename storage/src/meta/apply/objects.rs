@@ -166,3 +166,7 @@ pub(super) fn judge(condition: &WriteCondition, current: Option<&VersionHead>) -
         (WriteCondition::ETag(_), Some(_)) => Err(Rejection::PreconditionFailed),
     }
 }
+
+#[cfg(test)]
+#[path = "objects_test.rs"]
+mod tests;

@@ -45,3 +45,7 @@ impl Applier<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "operations_test.rs"]
+mod tests;

@@ -52,3 +52,7 @@ impl Applier<'_> {
         Ok(Outcome::Done)
     }
 }
+
+#[cfg(test)]
+#[path = "repair_test.rs"]
+mod tests;

@@ -78,8 +78,10 @@ impl Applier<'_> {
         let holders = [
             self.overlay.load::<UserId>(&self.keys.user_by_name(&new.name))?,
             self.overlay.load::<UserId>(&self.keys.user_by_access_key(&new.access_key))?,
+            self.overlay.load::<UserRecord>(&self.keys.user(new.id))?.map(|user| user.id),
         ];
-        if holders.into_iter().flatten().any(|holder| holder != new.id) {
+        let itself = old.as_ref().map(|old| old.id);
+        if holders.iter().any(|holder| holder.is_some() && *holder != itself) {
             return Err(Rejection::Exists.into());
         }
 
@@ -149,3 +151,7 @@ impl Applier<'_> {
         Ok(Outcome::Done)
     }
 }
+
+#[cfg(test)]
+#[path = "root_test.rs"]
+mod tests;

@@ -210,3 +210,7 @@ impl Applier<'_> {
         self.overlay.put(slot, &record)
     }
 }
+
+#[cfg(test)]
+#[path = "uploads_test.rs"]
+mod tests;

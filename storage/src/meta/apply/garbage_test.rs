@@ -1,0 +1,71 @@
+use super::super::super::check::check;
+use super::super::super::command::Command;
+use super::super::super::query::{Answer, Query};
+use super::super::super::testing::{Rig, hash};
+use super::*;
+
+fn collect(rig: &mut Rig, limit: u32, grace_ms: u64) -> (u32, bool) {
+    match rig.run(Command::CollectGarbage { limit, grace_ms }) {
+        Ok(Outcome::Progress { taken, more }) => (taken, more),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reference_stands_until_the_grace_time_is_over() {
+    let mut rig = Rig::with_bucket();
+    let id = rig.put_chunks("k", &[5]);
+    rig.delete("k").unwrap();
+    let referenced = |rig: &Rig| {
+        let hashes = vec![[0; 32], hash(id, 0), hash(id, 1), [0xff; 32]];
+        rig.ask(Query::Referenced { hashes })
+    };
+    rig.now += 999;
+    assert_eq!(collect(&mut rig, 10, 1000), (0, false));
+    assert_eq!(referenced(&rig), Answer::Referenced(vec![false, true, false, false]));
+    rig.now += 1;
+    assert_eq!(collect(&mut rig, 10, 1000), (1, false));
+    assert_eq!(referenced(&rig), Answer::Referenced(vec![false; 4]));
+    assert_eq!(check(&rig.store), 0);
+}
+
+#[test]
+fn a_chunk_of_two_manifests_loses_one_reference_at_a_time() {
+    let mut rig = Rig::with_bucket();
+    let id = rig.put_chunks("one", &[5]);
+    let (mut body, size) = super::super::super::testing::chunks(rig.id(), &[5, 5]);
+    if let super::super::super::command::NewBody::Chunks { chunks, .. } = &mut body {
+        // The same chunk twice within one body, too.
+        chunks.iter_mut().for_each(|chunk| chunk.hash = hash(id, 0));
+    }
+    rig.put("two", body, size).unwrap();
+    assert_eq!(check(&rig.store), 2);
+    let referenced = |rig: &Rig| rig.ask(Query::Referenced { hashes: vec![hash(id, 0)] });
+    rig.delete("two").unwrap();
+    assert_eq!(collect(&mut rig, 1, 0), (1, true));
+    check(&rig.store);
+    assert_eq!(collect(&mut rig, 1, 0), (1, false));
+    assert_eq!(referenced(&rig), Answer::Referenced(vec![true]));
+    rig.delete("one").unwrap();
+    assert_eq!(collect(&mut rig, 1, 0), (1, false));
+    assert_eq!(referenced(&rig), Answer::Referenced(vec![false]));
+}
+
+#[test]
+fn steps_are_bounded_and_end() {
+    let mut rig = Rig::with_bucket();
+    for place in 0..100 {
+        rig.put_chunks(&format!("k{place}"), &[1; 7]);
+    }
+    let keys = rig.keys();
+    rig.run(super::super::super::testing::delete(&keys.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    let mut left = 700;
+    while left > 0 {
+        let (taken, more) = collect(&mut rig, 90, 0);
+        assert_eq!(taken, 90.min(left));
+        left -= taken;
+        assert_eq!(more, left > 0);
+        assert_eq!(check(&rig.store) as u32, left);
+    }
+    assert_eq!(collect(&mut rig, 90, 0), (0, false));
+}

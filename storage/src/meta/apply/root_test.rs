@@ -1,0 +1,210 @@
+use super::super::super::command::Command;
+use super::super::super::query::{Answer, Query};
+use super::super::super::testing::{Rig, create_bucket};
+use super::*;
+use crate::types::{ClusterId, GroupId};
+
+struct Root {
+    _dir: tempfile::TempDir,
+    rig: Rig,
+}
+
+impl Root {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::root(dir.path());
+        Self { _dir: dir, rig }
+    }
+
+    fn run(&mut self, command: RootCommand) -> Result<Outcome, Rejection> {
+        self.rig.run(Command::Root(command))
+    }
+
+    fn add_user(&mut self, name: &str) -> UserId {
+        let user = user(name);
+        let id = user.id;
+        self.run(RootCommand::AddUser { user }).unwrap();
+        id
+    }
+
+    fn reserve(&mut self, name: &str, owner: UserId) -> Result<DirectoryEntry, Rejection> {
+        let (name, region) = (name.to_owned(), "us-east-1".to_owned());
+        match self.run(RootCommand::ReserveBucket { name, owner, region, group: GroupId(1) }) {
+            Ok(Outcome::Directory(entry)) => Ok(entry),
+            Ok(other) => panic!("{other:?}"),
+            Err(rejection) => Err(rejection),
+        }
+    }
+
+    fn activate(&mut self, name: &str, bucket: BucketId) -> Result<Outcome, Rejection> {
+        self.run(RootCommand::ActivateBucket { name: name.to_owned(), bucket })
+    }
+
+    fn list(&self, owner: Option<UserId>, prefix: &str, after: Option<&str>, limit: u32) -> (Vec<String>, bool) {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        names(self.rig.ask(Query::DirectoryList { owner, prefix, after, limit }))
+    }
+
+    fn users(&self) -> Vec<String> {
+        match self.rig.ask(Query::Users) {
+            Answer::Users(users) => users.into_iter().map(|user| user.name).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn names(answer: Answer) -> (Vec<String>, bool) {
+    match answer {
+        Answer::DirectoryList { entries, more } => (entries.into_iter().map(|entry| entry.name).collect(), more),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn user(name: &str) -> UserRecord {
+    let mut id = [0; 16];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    UserRecord {
+        id: UserId(id),
+        name: name.to_owned(),
+        display_name: name.to_owned(),
+        access_key: format!("AK{name}"),
+        secret_key: "secret".to_owned(),
+        root: false,
+        created_ms: 0,
+    }
+}
+
+fn map(cluster: u8, epoch: u64) -> ClusterMap {
+    ClusterMap {
+        cluster: ClusterId([cluster; 16]),
+        epoch: Epoch(epoch),
+        nodes: Vec::new(),
+        disks: Vec::new(),
+        groups: Vec::new(),
+    }
+}
+
+#[test]
+fn the_map_is_formed_once_and_replaced_epoch_by_epoch() {
+    let mut root = Root::new();
+    assert_eq!(root.rig.ask(Query::Map), Answer::Map(None));
+    let replace = |expected, map| RootCommand::ReplaceMap { expected: Epoch(expected), map };
+    assert_eq!(root.run(replace(0, map(1, 1))), Err(Rejection::MapChanged));
+    assert_eq!(root.run(RootCommand::FormCluster { map: map(1, 1) }), Ok(Outcome::Map(Box::new(map(1, 1)))));
+    assert_eq!(root.run(RootCommand::FormCluster { map: map(2, 1) }), Err(Rejection::Exists));
+    assert_eq!(root.run(replace(1, map(1, 1))), Ok(Outcome::Map(Box::new(map(1, 2)))));
+    assert_eq!(root.run(replace(1, map(1, 1))), Err(Rejection::MapChanged));
+    assert_eq!(root.run(replace(2, map(2, 3))), Err(Rejection::Invalid), "of another cluster");
+    assert_eq!(root.rig.ask(Query::Map), Answer::Map(Some(Box::new(map(1, 2)))));
+}
+
+#[test]
+fn names_and_access_keys_of_users_are_unique() {
+    let mut root = Root::new();
+    let ann = root.add_user("ann");
+    root.add_user("bob");
+    let same_key = UserRecord { access_key: "AKann".to_owned(), ..user("eve") };
+    for taken in [user("ann"), same_key, UserRecord { id: ann, ..user("eve") }] {
+        assert_eq!(root.run(RootCommand::AddUser { user: taken }), Err(Rejection::Exists));
+    }
+    assert_eq!(root.run(RootCommand::RemoveUser { name: "eve".to_owned() }), Err(Rejection::NoSuchUser));
+    root.run(RootCommand::RemoveUser { name: "ann".to_owned() }).unwrap();
+    assert_eq!(root.rig.ask(Query::UserByAccessKey { access_key: "AKann".to_owned() }), Answer::User(None));
+    assert_eq!(root.rig.ask(Query::UserById { id: ann }), Answer::User(None));
+    assert_eq!(root.users(), ["bob"]);
+    root.add_user("ann");
+    assert_eq!(root.users(), ["ann", "bob"]);
+}
+
+#[test]
+fn the_root_user_keeps_its_id_when_its_keys_are_replaced() {
+    let mut root = Root::new();
+    root.add_user("ann");
+    let set = |name: &str, key: &str| {
+        let user = UserRecord { access_key: key.to_owned(), ..user(name) };
+        RootCommand::SetRootUser { user }
+    };
+    assert_eq!(root.run(set("root", "AKann")), Err(Rejection::Exists));
+    assert_eq!(root.run(set("ann", "AK1")), Err(Rejection::Exists));
+    root.run(set("root", "AK1")).unwrap();
+    let Ok(Outcome::User(second)) = root.run(set("other", "AK2")) else { panic!() };
+    assert_eq!((second.id, &*second.name, second.root), (user("root").id, "root", true));
+    assert_eq!(root.rig.ask(Query::UserByAccessKey { access_key: "AK1".to_owned() }), Answer::User(None));
+    let by_key = root.rig.ask(Query::UserByAccessKey { access_key: "AK2".to_owned() });
+    assert_eq!(by_key, Answer::User(Some(second)));
+    assert_eq!(root.run(set("root", "AK2")).map(|_| ()), Ok(()), "the same again");
+    assert_eq!(root.run(RootCommand::RemoveUser { name: "root".to_owned() }), Err(Rejection::Invalid));
+    let another = UserRecord { root: true, ..user("eve") };
+    assert_eq!(root.run(RootCommand::AddUser { user: another }), Err(Rejection::Invalid));
+    assert_eq!(root.users(), ["ann", "root"]);
+}
+
+#[test]
+fn a_bucket_is_reserved_activated_and_freed() {
+    let mut root = Root::new();
+    let ann = root.add_user("ann");
+    assert_eq!(root.reserve("b", UserId([9; 16])).unwrap_err(), Rejection::NoSuchUser);
+    let entry = root.reserve("b", ann).unwrap();
+    assert_eq!((entry.state, entry.created_ms), (DirectoryState::Creating, root.rig.now));
+    assert_eq!(root.reserve("b", ann).unwrap_err(), Rejection::BucketTaken(Box::new(entry.clone())));
+    assert_eq!(root.list(None, "", None, 10), (vec![], false));
+    assert_eq!(names(root.rig.ask(Query::DirectoryUnfinished)).0, ["b"]);
+
+    assert_eq!(root.activate("b", BucketId(99)), Err(Rejection::UnknownBucket));
+    assert_eq!(root.activate("none", entry.id), Err(Rejection::UnknownBucket));
+    for _ in 0..2 {
+        assert_eq!(root.activate("b", entry.id), Ok(Outcome::Done));
+    }
+    assert_eq!(root.list(None, "", None, 10).0, ["b"]);
+    assert!(names(root.rig.ask(Query::DirectoryUnfinished)).0.is_empty());
+    let Answer::Directory(Some(found)) = root.rig.ask(Query::Directory { name: "b".to_owned() }) else { panic!() };
+    assert_eq!(found, DirectoryEntry { state: DirectoryState::Active, ..entry.clone() });
+
+    let free = |bucket| RootCommand::FreeBucket { name: "b".to_owned(), bucket };
+    let remove = RootCommand::RemoveUser { name: "ann".to_owned() };
+    assert_eq!(root.run(free(BucketId(99))), Ok(Outcome::Done));
+    assert_eq!(root.run(remove.clone()), Err(Rejection::UserHasBuckets));
+    for _ in 0..2 {
+        assert_eq!(root.run(free(entry.id)), Ok(Outcome::Done));
+    }
+    let again = root.reserve("b", ann).unwrap();
+    assert!(again.id > entry.id, "an id is never used again");
+    root.run(free(again.id)).unwrap();
+    assert!(names(root.rig.ask(Query::DirectoryUnfinished)).0.is_empty());
+    assert_eq!(root.run(remove), Ok(Outcome::Done));
+}
+
+#[test]
+fn buckets_are_listed_by_name_for_one_owner_or_for_all() {
+    let mut root = Root::new();
+    let (ann, bob) = (root.add_user("ann"), root.add_user("bob"));
+    for (name, owner) in [("c", bob), ("a1", ann), ("a2", bob), ("b", ann), ("a3", ann)] {
+        let entry = root.reserve(name, owner).unwrap();
+        root.activate(name, entry.id).unwrap();
+    }
+    root.reserve("a0", ann).unwrap();
+    let list = |owner, prefix, after, limit| {
+        let (names, more) = root.list(owner, prefix, after, limit);
+        (names.join(" "), more)
+    };
+    assert_eq!(list(None, "", None, 10), ("a1 a2 a3 b c".to_owned(), false));
+    assert_eq!(list(None, "", Some("a2"), 2), ("a3 b".to_owned(), true));
+    assert_eq!(list(None, "a", None, 3), ("a1 a2 a3".to_owned(), false));
+    assert_eq!(list(None, "a", Some("b"), 3), (String::new(), false));
+    assert_eq!(list(Some(ann), "", None, 2), ("a1 a3".to_owned(), true));
+    assert_eq!(list(Some(ann), "a", Some("a1"), 2), ("a3".to_owned(), false));
+    assert_eq!(list(Some(bob), "", None, 2), ("a2 c".to_owned(), false));
+    assert_eq!(list(Some(bob), "", None, 0), (String::new(), false));
+}
+
+#[test]
+fn a_group_refuses_what_is_for_the_other_kind() {
+    let mut root = Root::new();
+    assert_eq!(root.rig.run(create_bucket(BucketId(1))), Err(Rejection::Invalid));
+    assert_eq!(root.rig.run(Command::Nothing), Ok(Outcome::Done));
+    assert_eq!(root.rig.ask(Query::SealedBuckets), Answer::Invalid);
+    let mut other = Rig::new();
+    let add = Command::Root(RootCommand::AddUser { user: user("ann") });
+    assert_eq!(other.run(add), Err(Rejection::Invalid));
+    assert_eq!(other.ask(Query::Map), Answer::Invalid);
+}
