@@ -181,6 +181,17 @@ mod tests {
         assert_eq!(target("localhost", "/b/%C3%A9%00"), pair("b", "é\0"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_key_comes_through_a_uri(key in "[^/].{0,200}") {
+            let path = format!("/b/{}", percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC));
+            proptest::prop_assert_eq!(target("localhost", &path), pair("b", &key));
+            let query = format!("prefix={}", &path[3..]);
+            let query = parse_query(&query).unwrap();
+            proptest::prop_assert_eq!(query.get("prefix"), Some(key.as_str()));
+        }
+    }
+
     #[test]
     fn what_cannot_be_decoded_is_an_invalid_uri() {
         for path in ["/b/%", "/b/%2", "/b/%zz", "/b/%ff", "/%/k"] {

@@ -24,6 +24,10 @@ use crate::gateway::Gateway;
 use crate::middleware::Service;
 use crate::middleware::inbound::Left;
 
+/// Upper bounds, in seconds, of the buckets of `cairn_s3_request_seconds`, for whoever builds the recorder.
+pub const LATENCY_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// What the server asks of the process around it.
 #[derive(Clone)]
 pub struct Hooks {

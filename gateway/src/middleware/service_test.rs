@@ -130,6 +130,16 @@ async fn nothing_but_health_is_answered_without_a_signature() {
 }
 
 #[tokio::test]
+async fn what_is_cairns_own_is_not_in_the_way_of_a_buckets_keys() {
+    let setup = setup();
+    let host = [("host", "annas.localhost:9000")];
+    let seen = setup.ask_with("", "GET", "/_cairn/health/live", "", &host).await;
+    assert_eq!(seen.status, StatusCode::FORBIDDEN);
+    assert!(seen.body.contains("<Resource>/annas/_cairn/health/live</Resource>"), "{}", seen.body);
+    assert_eq!(setup.ask_with("anna", "HEAD", "/", "", &host).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_key_of_nobody_and_a_wrong_secret_are_told_apart() {
     let setup = setup();
     assert!(setup.ask("nobody", "GET", "/", "").await.body.contains("<Code>InvalidAccessKeyId</Code>"));

@@ -159,6 +159,16 @@ mod tests {
         assert_eq!(found, [("A".to_owned(), " a&AB<c> ".to_owned()), ("B".to_owned(), String::new())]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_was_written_is_read_back(text in "\\PC*|[\u{1}-\u{7f}]*") {
+            let mut document = crate::xml::Document::plain("R");
+            document.text("A", &text).encoded("B", &text, false);
+            let found = texts(&document.finish()).unwrap();
+            proptest::prop_assert_eq!(found, [("A".to_owned(), text.clone()), ("B".to_owned(), text)]);
+        }
+    }
+
     #[test]
     fn what_is_not_well_formed_is_refused() {
         for document in [

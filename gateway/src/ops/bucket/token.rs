@@ -71,6 +71,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_place_has_a_token_and_nothing_else_does(key in ".{1,200}", noise in ".{0,80}") {
+            let from = ListFrom::AfterPrefix(key);
+            proptest::prop_assert_eq!(decode(&encode(&from)).unwrap(), from);
+            proptest::prop_assert!(decode(&noise).is_err());
+        }
+    }
+
     #[test]
     fn a_token_that_was_tampered_with_is_refused() {
         let token = encode(&ListFrom::AfterKey("some key".to_owned()));
