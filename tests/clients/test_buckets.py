@@ -58,7 +58,7 @@ def test_a_bad_name_is_refused(service, bad):
 
 
 def test_a_wrong_location_is_refused(s3):
-    with error("IllegalLocationConstraintException", 400):
+    with error("InvalidLocationConstraint", 400):
         s3.create_bucket(Bucket=name(), CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
 
