@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -36,6 +36,7 @@ pub(super) struct Replica {
     pub(super) rounds: ReadRounds,
     /// The index after the last applied entry.
     pub(super) next: watch::Receiver<u64>,
+    pub(super) installed: Arc<AtomicU64>,
     pub(super) incoming: Mutex<Option<Incoming>>,
     pub(super) stopped: AtomicBool,
 }
@@ -144,8 +145,29 @@ impl Replica {
         Ok(response.vote)
     }
 
-    /// Ends it. Whoever waits for it is told.
-    pub(super) async fn stop(&self) {
+    /// If it leads: makes the voter that has most of its log lead, of those that `stay`, so that nobody waits for an
+    /// election. Gives up after a moment.
+    async fn hand_over(&self, stay: impl Fn(ReplicaId) -> bool) {
+        let successor = self.metrics(|metrics| {
+            let matched = metrics.replication.as_ref()?;
+            let voters = metrics.membership_config.voter_ids().filter(|voter| *voter != self.id && stay(*voter));
+            voters.max_by_key(|voter| matched.get(voter).copied().flatten())
+        });
+        let Some(successor) = successor.filter(|_| self.leads().is_some() && !self.disk.writer().has_failed()) else {
+            return;
+        };
+        if self.raft.trigger().transfer_leader(successor).await.is_ok() {
+            let mut looks = 0;
+            while self.leads().is_some() && looks < 50 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                looks += 1;
+            }
+        }
+    }
+
+    /// Ends it. Whoever waits for it is told. Another leads in its place if there is one of those that `stay`.
+    pub(super) async fn stop(&self, stay: impl Fn(ReplicaId) -> bool) {
+        self.hand_over(stay).await;
         self.stopped.store(true, Ordering::Release);
         match tokio::time::timeout(STOP_TIMEOUT, self.raft.shutdown()).await {
             Ok(Ok(())) => {}
@@ -172,6 +194,7 @@ impl Replica {
             log_bytes: self.log.bytes(),
             proposed_entries: self.proposer.statistics().entries.load(Ordering::Relaxed),
             proposed_commands: self.proposer.statistics().commands.load(Ordering::Relaxed),
+            installed_snapshots: self.installed.load(Ordering::Relaxed),
             voters: metrics.membership_config.voter_ids().collect(),
             members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
         })
@@ -201,6 +224,8 @@ pub struct ReplicaStatus {
     /// Log entries that it proposed since it was started, and the commands in them.
     pub proposed_entries: u64,
     pub proposed_commands: u64,
+    /// Snapshots that it was sent and installed since it was started.
+    pub installed_snapshots: u64,
     pub voters: Vec<ReplicaId>,
     /// Voters and learners, with their disks.
     pub members: Vec<(ReplicaId, DiskId)>,

@@ -116,15 +116,13 @@ impl Inner {
 
     /// Ends the replicas that `which` picks.
     pub(super) async fn stop_replicas(&self, which: impl Fn(&Replica) -> bool) {
-        let mut stopped = Vec::new();
+        let going: Vec<_> = self.all().into_iter().filter(|replica| which(replica)).collect();
+        let goes = |group, id| going.iter().any(|replica| (replica.group, replica.id) == (group, id));
+        futures::future::join_all(going.iter().map(|replica| replica.stop(|id| !goes(replica.group, id)))).await;
         for group in self.groups.write().values_mut() {
-            let (going, staying): (Vec<_>, Vec<_>) = group.replicas.iter().cloned().partition(|replica| which(replica));
-            if !going.is_empty() {
-                group.replicas = staying.into();
-                stopped.extend(going);
-            }
+            let stays = |replica: &&Arc<Replica>| !going.iter().any(|gone| Arc::ptr_eq(gone, replica));
+            group.replicas = group.replicas.iter().filter(stays).cloned().collect();
         }
-        futures::future::join_all(stopped.iter().map(|replica| replica.stop())).await;
     }
 }
 
@@ -175,7 +173,7 @@ impl Replicas {
         };
         let prepared = tokio::task::spawn_blocking(move || preparation.run()).await;
         let (log, machine, store) = prepared.map_err(|error| failed(error.to_string()))??;
-        let next = machine.next();
+        let (next, installed) = (machine.next(), machine.installed());
         let connections = Connections { registry: Arc::downgrade(&self.inner), group };
         let raft = Raft::new(replica, self.inner.config.clone(), connections, log.clone(), machine)
             .await
@@ -191,6 +189,7 @@ impl Replicas {
             log,
             store,
             next,
+            installed,
             incoming: Mutex::default(),
             stopped: AtomicBool::new(false),
         });

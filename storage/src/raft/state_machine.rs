@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
@@ -29,6 +30,8 @@ pub struct StateMachine {
     membership: StoredMembership,
     /// The index after the last applied entry.
     next: watch::Sender<u64>,
+    /// How many snapshots were installed.
+    installed: Arc<AtomicU64>,
 }
 
 impl StateMachine {
@@ -40,12 +43,17 @@ impl StateMachine {
             None => Default::default(),
         };
         let next = watch::Sender::new(applied.map_or(0, |id| id.index() + 1));
-        Ok(Self { disk, store, applied, membership, next })
+        Ok(Self { disk, store, applied, membership, next, installed: Arc::default() })
     }
 
     /// Follows the index after the last applied entry.
     pub(super) fn next(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
+    }
+
+    /// Follows how many snapshots were installed.
+    pub(super) fn installed(&self) -> Arc<AtomicU64> {
+        self.installed.clone()
     }
 
     /// Runs `work` on the blocking pool.
@@ -169,6 +177,7 @@ impl RaftStateMachine<Consensus> for StateMachine {
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.next.send_replace(self.applied.map_or(0, |id| id.index() + 1));
+        self.installed.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("cairn_raft_snapshots_installed_total").increment(1);
         Ok(())
     }
