@@ -61,9 +61,13 @@ async fn root_user(client: &Client) -> UserId {
 
 /// Stores a chunk on every disk that is up and makes it an object.
 async fn put(client: &Client, bucket: BucketId, key: &str, data: &'static [u8]) -> ChunkId {
+    let disks: Vec<DiskId> = client.map().disks.iter().map(|disk| disk.id).collect();
+    put_on(client, bucket, key, data, &disks).await
+}
+
+/// The same, with these disks as the homes.
+async fn put_on(client: &Client, bucket: BucketId, key: &str, data: &'static [u8], disks: &[DiskId]) -> ChunkId {
     let chunk = ChunkId::of(GROUP, data);
-    let map = client.map();
-    let disks: Vec<DiskId> = map.disks.iter().map(|disk| disk.id).collect();
     let mut acknowledged = 0;
     for (bit, disk) in disks.iter().enumerate().filter(|(_, disk)| client.is_up(**disk)) {
         client.disk(*disk).unwrap().put(chunk, vec![Bytes::from_static(data)]).await.unwrap();
@@ -72,7 +76,7 @@ async fn put(client: &Client, bucket: BucketId, key: &str, data: &'static [u8]) 
     let body = NewBody::Chunks {
         id: ManifestId::random(),
         chunks: vec![ChunkEntry { hash: chunk.hash, len: data.len() as u32 }],
-        disks: disks.clone(),
+        disks: disks.to_vec(),
         acknowledged: vec![acknowledged],
         homes: vec![(1 << disks.len()) - 1],
         oldest_touch_age_ms: 0,
@@ -349,4 +353,42 @@ async fn a_start_without_a_majority_waits_for_the_disks_that_are_missing() {
     eventually("all groups have a leader", || async { node.is_ready() }).await;
     make_bucket(&node.client(), "things").await;
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_disks_one_goes_on_alone_after_a_recovery_with_all_that_was_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 2).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"a chunk").await;
+    node.shutdown().await;
+    let paths = options(dir.path(), 2).directories;
+    assert!(matches!(recover(paths.clone()).await, Err(StartError::Recovery(_))));
+    let away = dir.path().join("away");
+    std::process::Command::new("mv").arg(&paths[1]).arg(&away).status().unwrap();
+
+    let recovered = recover(paths[..1].to_vec()).await.unwrap();
+    let node = start(dir.path(), 1).await;
+    assert!(node.is_ready());
+    assert_eq!(node.map().copies(), 1);
+    let client = node.client();
+    assert!(has(&client, recovered.disk, chunk, b"a chunk").await);
+    let more = put_on(&client, bucket, "b", b"another", &[recovered.disk]).await;
+    node.shutdown().await;
+
+    std::process::Command::new("mv").arg(&away).arg(&paths[1]).status().unwrap();
+    assert!(matches!(Node::start(options(dir.path(), 2)).await, Err(StartError::LeftOut(path)) if path == paths[1]));
+    let node = start(dir.path(), 1).await;
+    assert!(has(&node.client(), recovered.disk, more, b"another").await);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_disk_of_three_is_not_recovered() {
+    let dir = TempDir::new().unwrap();
+    start(dir.path(), 3).await.shutdown().await;
+    let refused = recover(options(dir.path(), 1).directories).await;
+    assert!(matches!(refused, Err(StartError::Recovery(_))));
+    start(dir.path(), 3).await.shutdown().await;
 }

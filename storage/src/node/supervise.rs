@@ -147,7 +147,7 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
     };
     let opened = tokio::task::spawn_blocking(open).await;
     let disk = opened.unwrap_or_else(|error| Err(Absent::Unusable(error.to_string())))?;
-    if let Err(why) = start_replicas(inner, &disk, Origin::Existing).await {
+    if let Err(why) = start_replicas(inner, &disk, false).await {
         inner.replicas.remove_disk(disk.id()).await;
         disk.close().await;
         return Err(Absent::Unusable(why));
@@ -156,11 +156,11 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
 }
 
 /// Starts the replicas that live on the disk. One that has lost its memory is left out: the group goes on without it,
-/// and the disk still has its chunks.
+/// and the disk still has its chunks. Only while the cluster is being formed a replica may be made.
 ///
 /// # Errors
 /// The disk cannot be used.
-pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, origin: Origin) -> Result<(), String> {
+pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, forming: bool) -> Result<(), String> {
     let db = disk.db.clone();
     let records = tokio::task::spawn_blocking(move || db.replicas())
         .await
@@ -174,6 +174,8 @@ pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, origin: Origin
     replicas.sort_unstable();
     replicas.dedup();
     for (group, replica) in replicas {
+        let has_begun = records.iter().any(|record| (record.group, record.replica) == (group, replica));
+        let origin = if forming && !has_begun { Origin::New } else { Origin::Existing };
         match inner.replicas.start_replica(disk.db.clone(), group, replica, origin).await {
             Ok(()) => {}
             Err(StartError::Failed { why, .. }) => return Err(why),

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::reply;
 use crate::types::now_ms;
-use crate::wire::auth::SignedBody;
+use crate::wire::auth::{SaidBody, SignedBody};
 use crate::wire::{AuthError, message};
 
 /// How long the body of a request may take to come in.
@@ -28,25 +28,20 @@ pub(super) async fn raft(State(state): State<Arc<super::State>>, request: Reques
     whole_body(&state, &state.raft_messages, message::MAX_RAFT_LEN, request, next).await
 }
 
-/// Chunks: the proof is checked before the body is read; the body's hash is in the path, and is checked by the route.
+/// Chunks: the body's hash is in the path, and is checked by the route.
 pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
-    let Ok(_lane) = state.requests.try_acquire() else { return reply::busy() };
-    let now = now_ms();
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let verified = state
-        .verifier
-        .proof(request.headers(), now)
-        .and_then(|proof| state.verifier.verify(&proof, request.method(), target, SignedBody::Chunk, now));
-    match verified {
-        Ok(()) => next.run(request).await,
-        Err(error) => unproven(error),
+    match prove(&state, &request).and_then(|said| said.check(SignedBody::Chunk)) {
+        Ok(()) => {}
+        Err(error) => return unproven(error),
     }
+    let Ok(_lane) = state.requests.try_acquire() else { return reply::busy() };
+    next.run(request).await
 }
 
 async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, request: Request, next: Next) -> Response {
-    // Before anything else, so that strangers take up no place.
-    let proof = match state.verifier.proof(request.headers(), now_ms()) {
-        Ok(proof) => proof,
+    // Before anything else, so that strangers take up neither places nor memory.
+    let said = match prove(state, &request) {
+        Ok(said) => said,
         Err(error) => return unproven(error),
     };
     let Ok(_lane) = lane.try_acquire() else { return reply::busy() };
@@ -58,11 +53,15 @@ async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, requ
         }
         Err(_) => return reply::refusal(StatusCode::REQUEST_TIMEOUT, "unavailable", "the body did not come in time"),
     };
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    match state.verifier.verify(&proof, &parts.method, target, SignedBody::Small(&body), now_ms()) {
+    match said.check(SignedBody::Small(&body)) {
         Ok(()) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(error) => unproven(error),
     }
+}
+
+fn prove(state: &super::State, request: &Request) -> Result<SaidBody, AuthError> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    state.verifier.verify(request.headers(), request.method(), target, now_ms())
 }
 
 fn unproven(error: AuthError) -> Response {

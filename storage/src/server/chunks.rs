@@ -22,6 +22,8 @@ use crate::wire::{self, Pieces, message};
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the body of a chunk may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a disk may take.
+const DISK_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Shared = State<Arc<super::State>>;
 
@@ -47,7 +49,7 @@ pub(super) async fn store(
         Ok(Err(text)) => return reply::malformed(text),
         Err(_) => return reply::refusal(StatusCode::REQUEST_TIMEOUT, "unavailable", "the chunk did not come in time"),
     };
-    match disk.put(chunk, data).await {
+    match within(disk.put(chunk, data)).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => reply::disk_error(&error),
     }
@@ -97,7 +99,7 @@ pub(super) async fn read(
     }
     // Until the bytes are handed to the connection; what lies in its buffer is bounded by the connections.
     let Some(_room) = room(&state, range.len()).await else { return reply::busy() };
-    match disk.get(chunk, range).await {
+    match within(disk.get(chunk, range)).await {
         Ok(pieces) => Response::new(Body::new(Pieces::new(pieces))),
         Err(error) => reply::disk_error(&error),
     }
@@ -108,7 +110,7 @@ pub(super) async fn touch(State(state): Shared, Path(disk): Path<String>, body: 
         (Ok(disk), Ok(ids)) => (disk, ids),
         (Err(response), _) | (_, Err(response)) => return response,
     };
-    match disk.touch(ids).await {
+    match within(disk.touch(ids)).await {
         Ok(there) => reply::answer(&there),
         Err(error) => reply::disk_error(&error),
     }
@@ -119,7 +121,7 @@ pub(super) async fn stat(State(state): Shared, Path(disk): Path<String>, body: B
         (Ok(disk), Ok(ids)) => (disk, ids),
         (Err(response), _) | (_, Err(response)) => return response,
     };
-    match disk.stat(ids).await {
+    match within(disk.stat(ids)).await {
         Ok(stats) => reply::answer(&stats),
         Err(error) => reply::disk_error(&error),
     }
@@ -130,10 +132,16 @@ pub(super) async fn verify(State(state): Shared, Path(disk): Path<String>, body:
         (Ok(disk), Ok(id)) => (disk, id),
         (Err(response), _) | (_, Err(response)) => return response,
     };
-    match disk.verify(id).await {
+    match within(disk.verify(id)).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => reply::disk_error(&error),
     }
+}
+
+/// A disk that hangs must not keep what was reserved for a request for ever.
+async fn within<T>(work: impl Future<Output = Result<T, DiskError>>) -> Result<T, DiskError> {
+    let done = tokio::time::timeout(DISK_TIMEOUT, work).await;
+    done.unwrap_or_else(|_| Err(DiskError::Unavailable("the disk does not answer".to_owned())))
 }
 
 fn find(state: &super::State, disk: &str) -> Result<Arc<dyn RepairService>, Response> {
