@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 /// The length of a buffer, in bytes: large enough that a system call does not matter, small enough that its checksum
 /// is computed while it is still in the processor's cache.
 pub const BUFFER: usize = 256 << 10;
-/// How many buffers wait for their next use at most (32 MiB).
-const KEPT: usize = 128;
+/// How many buffers wait for their next use at most (64 MiB).
+const KEPT: usize = 256;
 
 static FREE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 

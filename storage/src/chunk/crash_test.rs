@@ -25,7 +25,7 @@ const GRACE_MS: u64 = 100;
 enum Step {
     /// Puts at the same time.
     Put(Vec<u8>),
-    /// A bad sector, and a put over the copy that it is in.
+    /// A bad sector, and a put over the copy that it is in. (An empty chunk has no bytes that could be in one.)
     SpoilAndPut(u8),
     Get(u8, u16, u16),
     Touch(u8),
@@ -87,7 +87,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         6 => keys().prop_map(Step::Put),
-        1 => (0..KEYS).prop_map(Step::SpoilAndPut),
+        1 => (1..KEYS).prop_map(Step::SpoilAndPut),
         4 => (0..KEYS, any::<u16>(), any::<u16>()).prop_map(|(key, from, to)| Step::Get(key, from, to)),
         3 => (0..KEYS).prop_map(Step::Touch),
         5 => (0..KEYS).prop_map(Step::Condemn),
@@ -367,6 +367,27 @@ proptest! {
     #[test]
     fn what_was_acknowledged_survives_any_crash_and_nothing_reads_back_wrong(seed: u64, steps in steps()) {
         run(seed, steps);
+    }
+}
+
+#[test]
+fn a_touch_that_was_answered_is_not_forgotten_by_a_crash() {
+    let lost = Step::Crash(IndexLoss::Unsynced(0));
+    let (touch, put) = (Step::Touch(5), Step::Put(vec![5]));
+    for clear in [touch, put.clone()] {
+        let condemned = [put.clone(), Step::Condemn(5), Step::Checkpoint];
+        let after = [clear, lost.clone(), Step::Wait, Step::Wait, Step::Drop(5)];
+        run(1, condemned.into_iter().chain(after).collect());
+    }
+}
+
+#[test]
+fn a_record_is_not_punched_out_before_its_drop_is_durable() {
+    let dropped = [Step::Put(vec![5]), Step::Reopen, Step::Condemn(5), Step::Wait, Step::Wait, Step::Drop(5)];
+    let after = [Step::Reap, Step::Crash(IndexLoss::Unsynced(0))];
+    let steps: Vec<Step> = dropped.into_iter().chain(after).collect();
+    for seed in 0..8 {
+        run(seed, steps.clone());
     }
 }
 

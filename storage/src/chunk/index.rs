@@ -189,14 +189,15 @@ impl Index {
         decode().ok_or_else(|| malformed("checkpoint"))
     }
 
-    /// Has all changes made so far reach the disk, and then notes the checkpoint; the note itself is on the disk after
-    /// the next synced write.
+    /// Notes that all records before this position are in the index, or are not to be. It is in the same log as their
+    /// entries, and after them, so that no crash can keep the note and lose an entry; all of it is on the disk on return.
     pub fn set_checkpoint(&self, position: Location) -> Result<(), ChunkError> {
-        self.sync()?;
         let mut value = [0; 16];
         value[..8].copy_from_slice(&position.segment.to_le_bytes());
         value[8..].copy_from_slice(&position.offset.to_le_bytes());
-        Ok(self.db.put(CHECKPOINT, value)?)
+        let mut changes = Changes::default();
+        changes.0.put(CHECKPOINT, value);
+        self.write(changes, true)
     }
 
     /// Makes the changes. With `sync` they, and all before them, are on the disk on return.
@@ -209,14 +210,6 @@ impl Index {
         Ok(())
     }
 
-    /// Has everything written so far reach the disk.
-    pub fn sync(&self) -> Result<(), ChunkError> {
-        self.db.flush_wal(true)?;
-        #[cfg(test)]
-        self.synced.note(true);
-        Ok(())
-    }
-
     /// How much of the log would survive a power failure.
     #[cfg(test)]
     pub fn synced(&self) -> std::collections::HashMap<std::path::PathBuf, u64> {
@@ -225,7 +218,6 @@ impl Index {
 
     /// Writes all that is in memory to tables, so that the next start has no log to replay.
     pub fn flush(&self) -> Result<(), ChunkError> {
-        self.sync()?;
         Ok(self.db.flush()?)
     }
 }

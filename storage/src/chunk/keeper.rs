@@ -24,14 +24,15 @@ pub fn run(shared: &Shared) {
     // What was to be given back when the last process ended.
     let mut reap_now = true;
     loop {
-        let rung = shared.bell.wait(if reap_now { Duration::ZERO } else { LOOK });
+        let first = std::mem::take(&mut reap_now);
+        let rung = shared.bell.wait(if first { Duration::ZERO } else { LOOK });
         if rung.stop {
             return;
         }
         if shared.has_failed() {
             continue;
         }
-        if (rung.reap || std::mem::take(&mut reap_now))
+        if (rung.reap || first)
             && let Err(error) = reap(shared)
         {
             tracing::warn!(disk = %shared.options.label, %error, "room was not given back");
@@ -48,7 +49,6 @@ pub fn run(shared: &Shared) {
 
 /// Notes how far the index is complete, if that has changed.
 pub fn note_checkpoint(shared: &Shared, last: &mut Location) -> Result<(), ChunkError> {
-    // First the position, then the fsync: what is before it was in the index when the fsync began.
     let position = *shared.committed.lock();
     if position != *last {
         shared.index.set_checkpoint(position)?;
@@ -57,9 +57,13 @@ pub fn note_checkpoint(shared: &Shared, last: &mut Location) -> Result<(), Chunk
     Ok(())
 }
 
-/// Asks for the room on the disk, and shows it.
+/// Asks for the room on the disk, and shows it. A directory that is gone, because the disk was taken out or the
+/// directory was moved away, fails the disk: what is still open could be written to, and would be lost.
 pub fn look(shared: &Shared) {
-    shared.room.refresh(shared.segments.dir());
+    match shared.segments.dir().space() {
+        Ok(space) => shared.room.set(space),
+        Err(error) => shared.fail("the directory of the segments", &error),
+    }
     let (space, total) = (shared.room.now(), shared.segments.total());
     shared.metrics.capacity_bytes.set(space.capacity as f64);
     shared.metrics.free_bytes.set(space.free as f64);

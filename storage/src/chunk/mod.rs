@@ -11,9 +11,9 @@
 //! # A put
 //! The writer appends the record; the committer fsyncs the segment, once for all records that were written before the
 //! fsync began, then puts them into the index, then answers. The index write is not synced, and need not be: the
-//! record is on the disk, and after a crash everything since the checkpoint is read again and put into the index. A
-//! checkpoint is noted only after an fsync of the index's log. So for each acknowledged chunk, whenever a crash comes,
-//! either the index on the disk has it, or its record is behind the checkpoint.
+//! record is on the disk, and after a crash everything since the checkpoint is read again and put into the index. The
+//! checkpoint is in the index's log, after the entries that it speaks of, and of a log a crash can only take the end.
+//! So for each acknowledged chunk either the index on the disk has it, or its record is behind the checkpoint there.
 //!
 //! No entry points to a record that is not durable. Therefore a touch of a chunk that the index has needs no fsync for
 //! its bytes.

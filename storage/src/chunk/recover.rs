@@ -113,6 +113,10 @@ fn lock(root: &Path) -> Result<File, ChunkError> {
 /// of dropped chunks is harmless: nobody refers to them, and collection drops them again. Nothing is condemned after
 /// it. Reads everything on the disk once.
 pub fn rebuild_index(disk: &Path, options: Options) -> Result<Report, ChunkError> {
+    let root = disk.join("chunks");
+    if !root.join("FORMAT").exists() {
+        return Err(ChunkError::NotAStore { path: root, why: "there is no FORMAT file" });
+    }
     let home = Home::take(disk)?;
     let (old, new) = (home.root.join("index.old"), home.root.join("index.new"));
     for path in [&old, &new] {
@@ -166,7 +170,6 @@ pub fn recover(index: &Index, segments: &Segments, options: &Options) -> Result<
     let after_checkpoint = if from.offset == 0 { from.segment } else { from.segment + 1 };
     let next = numbers.last().map_or(1, |last| last + 1).max(after_checkpoint);
     index.set_checkpoint(Location { segment: next, offset: 0 })?;
-    index.sync()?;
     Ok((replay.report, next))
 }
 

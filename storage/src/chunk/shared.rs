@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use parking_lot::{Condvar, Mutex};
 
 use super::Options;
-use super::file::{SegmentDir, Space};
+use super::file::Space;
 use super::index::{Index, Location};
 use super::segments::Segments;
 use crate::client::DiskError;
@@ -77,14 +77,10 @@ pub struct Room {
 }
 
 impl Room {
-    pub fn refresh(&self, dir: &dyn SegmentDir) {
-        match dir.space() {
-            Ok(space) => {
-                self.capacity.store(space.capacity, Ordering::Relaxed);
-                self.free.store(space.free, Ordering::Relaxed);
-            }
-            Err(error) => tracing::warn!(%error, "the room on the disk is unknown"),
-        }
+    /// What the file system says now.
+    pub fn set(&self, space: Space) {
+        self.capacity.store(space.capacity, Ordering::Relaxed);
+        self.free.store(space.free, Ordering::Relaxed);
     }
 
     /// Takes room for `len` bytes; false where that would touch the reserve.

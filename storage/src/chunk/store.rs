@@ -67,9 +67,9 @@ pub struct ChunkStore {
     jobs: mpsc::Sender<Job>,
     ops: mpsc::Sender<Op>,
     /// Reads that run.
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     /// Reads that wait or run.
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -91,7 +91,7 @@ impl ChunkStore {
         let (report, next) = recover(&index, &segments, &options)?;
         tracing::info!(disk = %options.label, ?report, "the chunk store is open");
         let committed = Location { segment: next, offset: 0 };
-        let readers = Semaphore::new(options.readers);
+        let readers = Arc::new(Semaphore::new(options.readers));
         let shared = Arc::new(Shared::new(index, segments, options, committed, home.lock));
         keeper::look(&shared);
 
@@ -104,7 +104,7 @@ impl ChunkStore {
             committer: spawn("chunk-commit", move || commit::run(&for_commit, op_queue))?,
             keeper: spawn("chunk-keep", move || keeper::run(&for_keeper))?,
         };
-        let (reads, threads) = (Semaphore::new(READS), Mutex::new(Some(threads)));
+        let (reads, threads) = (Arc::new(Semaphore::new(READS)), Mutex::new(Some(threads)));
         Ok(Arc::new(Self { shared, jobs, ops, readers, reads, threads }))
     }
 
@@ -258,10 +258,15 @@ impl ChunkStore {
         &self,
         work: impl FnOnce(Copies) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        let _place = self.reads.try_acquire().map_err(|_| DiskError::Busy)?;
-        let _turn = self.readers.acquire().await.map_err(|_| closed())?;
+        let place = self.reads.clone().try_acquire_owned().map_err(|_| DiskError::Busy)?;
+        let turn = self.readers.clone().acquire_owned().await.map_err(|_| closed())?;
         let copies = Copies { shared: self.shared.clone(), ops: self.ops.clone() };
-        let done = tokio::task::spawn_blocking(move || work(copies)).await;
+        let work = move || {
+            // They are held for as long as the thread is, even if nobody waits for it any more.
+            let _held = (place, turn);
+            work(copies)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
     }
 }

@@ -1,3 +1,5 @@
+//! The store, call by call, on the real file system and on one that fails on demand.
+
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -426,6 +428,20 @@ async fn a_failed_fsync_fails_the_disk_for_good() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_moved_away_fails_the_disk() {
+    let home = Home::new();
+    let store = home.open();
+    let (id, data) = chunk(1000, 1);
+    store.put(id, data.clone()).await.unwrap();
+    let chunks = home.dir.path().join("chunks");
+    crate::durable::rename(&chunks, &home.dir.path().join("away")).unwrap();
+    keeper::look(&store.shared);
+    assert!(store.failed());
+    assert!(matches!(store.touch(vec![id]).await, Err(DiskError::Unavailable(_))));
+    assert_eq!(read(&store, id, 1000).await.unwrap(), data.concat());
+}
+
+#[tokio::test]
 async fn a_thousand_small_puts_share_fsyncs() {
     let (home, disk) = (Home::new(), SimDisk::new(1));
     let store = home.open_with(home.on(&disk));
@@ -545,6 +561,13 @@ fn a_store_of_a_newer_format_or_of_somebody_else_is_refused_untouched() {
     std::fs::write(chunks.join("segments/0000000000000001.segment"), "").unwrap();
     assert!(matches!(ChunkStore::open(home.dir.path(), home.options()), Err(ChunkError::NotAStore { .. })));
     assert_eq!(tree(&chunks.join("index")), before);
+}
+
+#[test]
+fn no_index_is_made_where_there_is_no_store() {
+    let home = Home::new();
+    assert!(matches!(rebuild_index(home.dir.path(), home.options()), Err(ChunkError::NotAStore { .. })));
+    assert_eq!(std::fs::read_dir(home.dir.path()).unwrap().count(), 0);
 }
 
 #[test]
