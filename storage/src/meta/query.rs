@@ -235,6 +235,7 @@ pub enum ListEntry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries of a list are uploads")]
 pub enum UploadEntry {
     Upload(UploadRecord),
     CommonPrefix(String),

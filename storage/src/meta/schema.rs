@@ -84,8 +84,8 @@ fn options(cf: Cf, cache: &Cache) -> Options {
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_write_buffer_size(match cf {
         Cf::Inline => 32 << 20,
-        Cf::Versions => 4 << 20,
-        _ => 16 << 20,
+        Cf::Versions => 2 << 20,
+        _ => 8 << 20,
     });
     options.set_max_write_buffer_number(3);
     match cf {

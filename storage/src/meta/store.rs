@@ -61,6 +61,7 @@ impl GroupStore {
         Ok(store)
     }
 
+    /// Whose state this is.
     pub fn group(&self) -> GroupId {
         self.group
     }
