@@ -118,7 +118,8 @@ impl<'de> Deserialize<'de> for Proposal {
 /// openraft's configuration of a replica.
 ///
 /// openraft starts an election when nothing was heard of the leader for its lease (the upper election bound) plus a
-/// random time between the bounds. With bounds of 400 and 700 ms that is 1.1 to 1.4 seconds.
+/// random time between the bounds. With bounds of 600 and 900 ms that is 1.5 to 1.8 seconds. The lower bound is also how
+/// long a candidate waits for a vote, which takes an fsync: disks that are slower elect nobody.
 pub(super) fn config(settings: &Settings) -> Result<openraft::Config, openraft::ConfigError> {
     openraft::Config {
         cluster_name: "cairn".to_owned(),

@@ -364,6 +364,7 @@ impl RaftLogStorage<Consensus> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        self.shared.disk.writer().room().await;
         let mut encoded = Vec::new();
         for entry in entries {
             encoded.push((codec::encode_entry(&entry)?, entry));

@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::codec::{self, FormatError, LogIdV1, StoredMembershipV1, VoteV1};
 use super::consensus::{Consensus, LogId, SnapshotMeta, Vote};
+use super::transfer::Sent;
 use crate::meta::{Answer, Outcome, Query, Rejection};
 use crate::types::{ClusterId, DiskId, GroupId, ReplicaId};
 
@@ -47,6 +48,7 @@ pub(super) enum Body {
     SnapshotEnd {
         transfer: u64,
         frames: u64,
+        digest: [u8; 32],
         vote: VoteV1,
         last: Option<LogIdV1>,
         membership: StoredMembershipV1,
@@ -209,10 +211,11 @@ impl Body {
         }
     }
 
-    pub(super) fn snapshot_end(transfer: u64, frames: u64, vote: &Vote, meta: &SnapshotMeta) -> Self {
+    pub(super) fn snapshot_end(transfer: u64, sent: Sent, vote: &Vote, meta: &SnapshotMeta) -> Self {
         Self::SnapshotEnd {
             transfer,
-            frames,
+            frames: sent.frames,
+            digest: sent.digest,
             vote: vote.into(),
             last: log_id(meta.last_log_id.as_ref()),
             membership: (&meta.last_membership).into(),

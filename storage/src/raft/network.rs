@@ -23,6 +23,7 @@ use super::message::{Address, AppendV1, Body, Message, Reply};
 use super::replica::Replica;
 use super::replicas::Inner;
 use super::state_machine::SnapshotData;
+use super::transfer::{Digest, Sent};
 use crate::types::{DiskId, GroupId, ReplicaId};
 
 /// A message did not arrive, or its reply did not come back.
@@ -127,17 +128,17 @@ impl Connection {
     async fn send_end(
         &self,
         transfer: u64,
-        frames: u64,
+        sent: Sent,
         vote: Vote,
         meta: &super::consensus::SnapshotMeta,
         timeout: Duration,
     ) -> Result<Vote, Unreachable<Consensus>> {
         match self.route()? {
             Route::Local(replica) => {
-                replica.finish_transfer(transfer, frames, vote, meta.clone()).await.map_err(unreachable)
+                replica.finish_transfer(transfer, sent, vote, meta.clone()).await.map_err(unreachable)
             }
             Route::Remote(transport, to) => {
-                let body = Body::snapshot_end(transfer, frames, &vote, meta);
+                let body = Body::snapshot_end(transfer, sent, &vote, meta);
                 match self.send(&*transport, to, body, timeout).await? {
                     Reply::SnapshotEnd(vote) => Ok(vote.into()),
                     _ => Err(unreachable("the reply is of another kind")),
@@ -246,6 +247,7 @@ impl RaftNetworkV2<Consensus> for Connection {
         let Snapshot { meta, snapshot: mut frames } = snapshot;
         let transfer = rand::random();
         let mut number = 0;
+        let mut digest = Digest::default();
         let send = async {
             loop {
                 let read = tokio::task::spawn_blocking(move || {
@@ -258,10 +260,12 @@ impl RaftNetworkV2<Consensus> for Connection {
                     StorageError::read_snapshot(Some(meta.signature()), BoxedErrorSource::from_error(&error))
                 })?;
                 let Some(frame) = frame else { break };
+                digest.update(&frame);
                 self.send_frame(transfer, number, frame).await?;
                 number += 1;
             }
-            let vote = self.send_end(transfer, number, vote, &meta, option.soft_ttl()).await?;
+            let sent = Sent { frames: number, digest: digest.finish() };
+            let vote = self.send_end(transfer, sent, vote, &meta, option.soft_ttl()).await?;
             metrics::counter!("cairn_raft_snapshots_sent_total").increment(1);
             Ok(SnapshotResponse::new(vote))
         };

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
@@ -17,9 +18,12 @@ use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
 use super::state_machine::SnapshotData;
 use super::store::StateMachineStore;
-use super::transfer::{Incoming, Received};
+use super::transfer::{Incoming, Received, Sent};
 use crate::meta::{Answer, Query};
 use crate::types::{DiskId, GroupId, ReplicaId};
+
+/// How long the end of a replica is waited for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Replica {
     pub(super) group: GroupId,
@@ -32,6 +36,7 @@ pub(super) struct Replica {
     pub(super) rounds: ReadRounds,
     /// The index after the last applied entry.
     pub(super) next: watch::Receiver<u64>,
+    pub(super) installed: Arc<AtomicU64>,
     pub(super) incoming: Mutex<Option<Incoming>>,
     pub(super) stopped: AtomicBool,
 }
@@ -41,9 +46,11 @@ impl Replica {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Whether it was elected since it was started, and heard of nobody later. A hint: only a majority knows.
-    pub(super) fn leads(&self) -> bool {
-        !self.is_stopped() && self.log.standing().elected_vote(self.id).is_some()
+    /// The term in which it leads: it was elected since it was started, and heard of nobody later. A hint: only a
+    /// majority knows.
+    pub(super) fn leads(&self) -> Option<u64> {
+        let vote = self.log.standing().elected_vote(self.id).filter(|_| !self.is_stopped());
+        vote.map(|vote| vote.leader_id.term)
     }
 
     /// Calls `look` with openraft's figures, which may be a moment behind.
@@ -51,9 +58,10 @@ impl Replica {
         look(&self.raft.metrics().borrow_watched())
     }
 
-    /// Whether openraft has stopped, for whatever reason.
-    pub(super) fn has_ended(&self) -> bool {
-        self.metrics(|metrics| metrics.running_state.is_err() || metrics.state == ServerState::Shutdown)
+    /// Whether openraft has stopped, for whatever reason. One that is busy has not.
+    pub(super) async fn has_ended(&self) -> bool {
+        let asked = self.raft.with_raft_state(|_| ());
+        tokio::time::timeout(Duration::from_millis(200), asked).await.is_ok_and(|answer| answer.is_err())
     }
 
     pub(super) fn membership(&self) -> Arc<StoredMembership> {
@@ -124,24 +132,50 @@ impl Replica {
     pub(super) async fn finish_transfer(
         &self,
         transfer: u64,
-        frames: u64,
+        sent: Sent,
         vote: Vote,
         meta: SnapshotMeta,
     ) -> io::Result<Vote> {
-        let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, frames));
+        let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, sent.frames));
         let incoming = incoming.ok_or_else(|| io::Error::other("pieces of the snapshot are missing"))?;
         let received: Received =
-            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || incoming.finish(sent.digest)).await.map_err(io::Error::other)??;
         let snapshot: Snapshot<SnapshotData> = Snapshot { meta, snapshot: Box::new(received) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
         Ok(response.vote)
     }
 
-    /// Ends it. Whoever waits for it is told.
-    pub(super) async fn stop(&self) {
+    /// If it leads: makes the voter that has most of its log lead, of those that `stay`, so that nobody waits for an
+    /// election. Gives up after a moment.
+    async fn hand_over(&self, stay: impl Fn(ReplicaId) -> bool) {
+        let successor = self.metrics(|metrics| {
+            let matched = metrics.replication.as_ref()?;
+            let voters = metrics.membership_config.voter_ids().filter(|voter| *voter != self.id && stay(*voter));
+            voters.max_by_key(|voter| matched.get(voter).copied().flatten())
+        });
+        let Some(successor) = successor.filter(|_| self.leads().is_some() && !self.disk.writer().has_failed()) else {
+            return;
+        };
+        if self.raft.trigger().transfer_leader(successor).await.is_ok() {
+            let mut looks = 0;
+            while self.leads().is_some() && looks < 50 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                looks += 1;
+            }
+        }
+    }
+
+    /// Ends it. Whoever waits for it is told. Another leads in its place if there is one of those that `stay`.
+    pub(super) async fn stop(&self, stay: impl Fn(ReplicaId) -> bool) {
+        self.hand_over(stay).await;
         self.stopped.store(true, Ordering::Release);
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
+        match tokio::time::timeout(STOP_TIMEOUT, self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
+            }
+            // It waits for its disk. It is out of the registry, and nobody is led by it any more.
+            Err(_) => tracing::error!(group = %self.group, replica = %self.id, "a replica hangs and is left behind"),
         }
     }
 
@@ -160,6 +194,7 @@ impl Replica {
             log_bytes: self.log.bytes(),
             proposed_entries: self.proposer.statistics().entries.load(Ordering::Relaxed),
             proposed_commands: self.proposer.statistics().commands.load(Ordering::Relaxed),
+            installed_snapshots: self.installed.load(Ordering::Relaxed),
             voters: metrics.membership_config.voter_ids().collect(),
             members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
         })
@@ -189,6 +224,8 @@ pub struct ReplicaStatus {
     /// Log entries that it proposed since it was started, and the commands in them.
     pub proposed_entries: u64,
     pub proposed_commands: u64,
+    /// Snapshots that it was sent and installed since it was started.
+    pub installed_snapshots: u64,
     pub voters: Vec<ReplicaId>,
     /// Voters and learners, with their disks.
     pub members: Vec<(ReplicaId, DiskId)>,

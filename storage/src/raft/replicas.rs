@@ -116,15 +116,13 @@ impl Inner {
 
     /// Ends the replicas that `which` picks.
     pub(super) async fn stop_replicas(&self, which: impl Fn(&Replica) -> bool) {
-        let mut stopped = Vec::new();
+        let going: Vec<_> = self.all().into_iter().filter(|replica| which(replica)).collect();
+        let goes = |group, id| going.iter().any(|replica| (replica.group, replica.id) == (group, id));
+        futures::future::join_all(going.iter().map(|replica| replica.stop(|id| !goes(replica.group, id)))).await;
         for group in self.groups.write().values_mut() {
-            let (going, staying): (Vec<_>, Vec<_>) = group.replicas.iter().cloned().partition(|replica| which(replica));
-            if !going.is_empty() {
-                group.replicas = staying.into();
-                stopped.extend(going);
-            }
+            let stays = |replica: &&Arc<Replica>| !going.iter().any(|gone| Arc::ptr_eq(gone, replica));
+            group.replicas = group.replicas.iter().filter(stays).cloned().collect();
         }
-        futures::future::join_all(stopped.iter().map(|replica| replica.stop())).await;
     }
 }
 
@@ -175,7 +173,7 @@ impl Replicas {
         };
         let prepared = tokio::task::spawn_blocking(move || preparation.run()).await;
         let (log, machine, store) = prepared.map_err(|error| failed(error.to_string()))??;
-        let next = machine.next();
+        let (next, installed) = (machine.next(), machine.installed());
         let connections = Connections { registry: Arc::downgrade(&self.inner), group };
         let raft = Raft::new(replica, self.inner.config.clone(), connections, log.clone(), machine)
             .await
@@ -191,6 +189,7 @@ impl Replicas {
             log,
             store,
             next,
+            installed,
             incoming: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -303,7 +302,7 @@ impl Replicas {
         let newest = replicas.iter().filter_map(|replica| replica.known_leader()).max();
         let (_, replica, disk) = newest?;
         // Of one that should be here we know better: it may have ended, or not been elected again since the start.
-        let here = replicas.iter().any(|candidate| candidate.id == replica && candidate.leads());
+        let here = replicas.iter().any(|candidate| candidate.id == replica && candidate.leads().is_some());
         (here || !self.inner.has_disk(disk)).then_some((replica, disk))
     }
 
@@ -367,10 +366,16 @@ fn membership_result(result: MembershipResult) -> Result<(), Missed> {
     }
 }
 
+/// How long the end of a disk's metadata is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Closes a disk's metadata away from the runtime's workers.
 async fn close(db: Arc<DiskDb>) {
-    if let Err(error) = tokio::task::spawn_blocking(move || db.close()).await {
-        tracing::error!(%error, "a disk's metadata did not close well");
+    let disk = db.disk();
+    match tokio::time::timeout(CLOSE_TIMEOUT, tokio::task::spawn_blocking(move || db.close())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%disk, %error, "a disk's metadata did not close well"),
+        Err(_) => tracing::error!(%disk, "a disk hangs, and its metadata is left behind"),
     }
 }
 

@@ -36,20 +36,24 @@ async fn a_command_is_applied_on_all_three_disks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_that_come_together_share_entries_and_fsyncs() {
     let process = Process::formed(&[1, 2, 3], settings()).await;
-    let leader = process.leader().expect("a leader");
-    let syncs = |number: u64| process.dbs[&number].statistics().syncs.load(Ordering::Relaxed);
-    let (before, syncs_before) = (process.status(leader), syncs(leader));
+    let counts = || {
+        let all = process.replicas.local_replicas();
+        let syncs = process.dbs.values().map(|db| db.statistics().syncs.load(Ordering::Relaxed)).max();
+        let entries: u64 = all.iter().map(|status| status.proposed_entries).sum();
+        (entries, all.iter().map(|status| status.proposed_commands).sum::<u64>(), syncs.unwrap_or(0))
+    };
+    let before = counts();
     let rounds = 10;
     for round in 0..rounds {
         let puts = (0..64).map(|number| process.put(round * 64 + number));
         futures::future::join_all(puts).await;
     }
-    let after = process.status(leader);
-    let entries = after.proposed_entries - before.proposed_entries;
-    assert_eq!(after.proposed_commands - before.proposed_commands, rounds * 64);
-    assert!(entries <= rounds * 16, "{entries} entries for {} commands", rounds * 64);
-    let syncs = syncs(leader) - syncs_before;
-    assert!(syncs <= entries + 5, "{syncs} fsyncs for {entries} entries");
+    let after = counts();
+    let (entries, commands, syncs) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+    // More, where a leader was too slow for its followers and commands were proposed again.
+    assert!(commands >= rounds * 64);
+    assert!(entries <= commands / 4, "{entries} entries for {commands} commands");
+    assert!(syncs <= entries + 20, "{syncs} fsyncs for {entries} entries");
     process.replicas.shutdown().await;
 }
 
@@ -75,6 +79,24 @@ async fn the_loss_of_the_leaders_disk_is_survived_and_made_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_taken_away_hands_over() {
+    // Nobody is elected because of a silence here.
+    let patient = Settings { election_min_ms: 20_000, election_max_ms: 30_000, ..settings() };
+    let mut process = Process::empty(patient);
+    for number in 1..=3 {
+        process.start(number, Origin::New).await;
+    }
+    process.replicas.initialize(GROUP, members(&[1, 2, 3])).await.unwrap();
+    process.until("a leader", |process| process.replicas.ready(GROUP)).await;
+    process.put(1).await;
+    let leader = process.leader().expect("a leader");
+    process.remove(leader).await;
+    process.put(2).await;
+    assert!(process.holds(1).await && process.holds(2).await);
+    process.replicas.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_was_away_too_long_is_sent_a_snapshot() {
     let small = Settings { log_bytes: 2 << 20, log_entries: 4, log_cache_bytes: 1 << 20, ..settings() };
     let mut process = Process::formed(&[1, 2, 3], small).await;
@@ -87,12 +109,12 @@ async fn a_disk_that_was_away_too_long_is_sent_a_snapshot() {
         let result = process.replicas.command(GROUP, envelope(number, 512 << 10)).await;
         result.expect("an answer").expect("an outcome");
     }
-    let leader = process.leader().expect("a leader");
-    process.until("a cut of the log", |process| process.status(leader).purged_index > seen).await;
+    let cut = |process: &Process| process.replicas.local_replicas().iter().all(|status| status.purged_index > seen);
+    process.until("a cut of the logs", cut).await;
     process.start(lost, Origin::Existing).await;
     process.until_caught_up(lost).await;
     assert_eq!(process.count_on(lost), 31);
-    assert!(process.status(lost).purged_index > seen, "it came by a snapshot");
+    assert_eq!(process.status(lost).installed_snapshots, 1);
     // What comes after it comes by the log again, also after another start.
     process.put(2_000).await;
     process.until_caught_up(lost).await;
@@ -120,6 +142,25 @@ async fn a_disk_that_fails_takes_its_replica_only() {
     for number in 1..=3 {
         assert!(process.holds(number).await);
     }
+    process.replicas.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaders_disk_that_hangs_holds_nobody_up() {
+    let process = Process::formed(&[1, 2, 3], settings()).await;
+    process.put(0).await;
+    let hanging = process.leader().expect("a leader");
+    process.dbs[&hanging].writer().hang(true);
+    // At first the others make its entries durable; when its queue is full one of them leads.
+    for number in 1..160 {
+        let result = process.replicas.command(GROUP, envelope(number, 512 << 10)).await;
+        result.expect("an answer").expect("an outcome");
+        assert!(process.holds(number).await);
+    }
+    assert_ne!(process.leader(), Some(hanging));
+    process.dbs[&hanging].writer().hang(false);
+    process.until_caught_up(hanging).await;
+    assert_eq!(process.count_on(hanging), 160);
     process.replicas.shutdown().await;
 }
 

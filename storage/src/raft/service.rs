@@ -19,6 +19,7 @@ use super::proposer::Missed;
 use super::read::local_read_index;
 use super::replica::Replica;
 use super::replicas::{ChangeError, Inner, Replicas};
+use super::transfer::Sent;
 use crate::client::{MetaService, ServiceError};
 use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
 use crate::types::{DiskId, GroupId, MAX_COMMAND_LEN, ReplicaId};
@@ -32,6 +33,15 @@ const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is waited before a group is asked again that has no leader.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often somebody who waits for a leader looks whether there is another.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// The replica that leads: of several that say so the one of the latest term.
+fn leader_of(replicas: &[Arc<Replica>]) -> Option<Arc<Replica>> {
+    let leaders = replicas.iter().filter_map(|replica| Some((replica.leads()?, replica)));
+    leaders.max_by_key(|(term, _)| *term).map(|(_, replica)| replica.clone())
+}
 
 /// Where the leader of a group is asked.
 enum Place {
@@ -59,8 +69,8 @@ impl<'a> Attempts<'a> {
 
     /// Whom to ask next. Prefers a leader here, then whoever is said to lead, then any member.
     fn place(&mut self, replicas: &[Arc<Replica>]) -> Option<Place> {
-        if let Some(leader) = replicas.iter().find(|replica| replica.leads()) {
-            return Some(Place::Here(leader.clone()));
+        if let Some(leader) = leader_of(replicas) {
+            return Some(Place::Here(leader));
         }
         let hint = self.hint.take().or_else(|| {
             let newest = replicas.iter().filter_map(|replica| replica.known_leader()).max();
@@ -77,6 +87,26 @@ impl<'a> Attempts<'a> {
         let (replica, disk) = *elsewhere[self.asked % elsewhere.len()];
         self.asked += 1;
         Some(Place::Elsewhere(replica, disk))
+    }
+
+    /// Waits for an answer of a leader here, until the deadline, or until another leads: one that hangs on its disk does
+    /// not know that it leads no more.
+    async fn wait_for<T>(
+        &self,
+        leader: &Arc<Replica>,
+        answer: impl Future<Output = Result<T, Missed>>,
+    ) -> Result<T, Missed> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let until = self.deadline.min(Instant::now() + GLANCE);
+            if let Ok(answer) = tokio::time::timeout_at(until, &mut answer).await {
+                return answer;
+            }
+            let newest = leader_of(&self.inner.replicas(self.group));
+            if until == self.deadline || !newest.is_some_and(|newest| Arc::ptr_eq(&newest, leader)) {
+                return Err(Missed::Unavailable);
+            }
+        }
     }
 
     /// Decides what follows from a vain attempt: an error, or another attempt after a pause.
@@ -120,10 +150,9 @@ impl Replicas {
                         None => codec::decode_envelope(&encoded).map_err(refused)?,
                     };
                     let proposed = leader.proposer.propose(envelope, encoded.clone());
-                    match tokio::time::timeout_at(attempts.deadline, proposed).await {
-                        Ok(Ok(result)) => return Ok(result),
-                        Ok(Err(missed)) => missed,
-                        Err(_) => Missed::Unavailable,
+                    match attempts.wait_for(&leader, proposed).await {
+                        Ok(result) => return Ok(result),
+                        Err(missed) => missed,
                     }
                 }
                 Some(Place::Elsewhere(replica, disk)) => {
@@ -147,10 +176,9 @@ impl Replicas {
                 None => Missed::Unavailable,
                 Some(Place::Here(leader)) => {
                     let answer = query_here(&leader, &replicas, query.clone());
-                    match tokio::time::timeout_at(attempts.deadline, answer).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(missed)) => missed,
-                        Err(_) => Missed::Unavailable,
+                    match attempts.wait_for(&leader, answer).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(missed) => missed,
                     }
                 }
                 Some(Place::Elsewhere(replica, disk)) => {
@@ -316,7 +344,7 @@ impl Change {
 /// Answers what was asked of the group, if `target` leads it.
 async fn answer_request(target: &Replica, replicas: &[Arc<Replica>], body: Body) -> Reply {
     // Another replica here may lead: as good as the one that was asked.
-    let Some(leader) = replicas.iter().find(|replica| replica.leads()) else {
+    let Some(leader) = leader_of(replicas) else {
         return Reply::NotLeader(target.known_leader().map(|(_, replica, disk)| (replica, disk)));
     };
     let result = match body {
@@ -328,14 +356,14 @@ async fn answer_request(target: &Replica, replicas: &[Arc<Replica>], body: Body)
             }
         }
         Body::Query(query) => {
-            in_time(query_here(leader, replicas, *query)).await.map(|answer| Reply::Query(Box::new(answer)))
+            in_time(query_here(&leader, replicas, *query)).await.map(|answer| Reply::Query(Box::new(answer)))
         }
         Body::AddLearner { replica, disk } => {
-            Change::AddLearner(replica, disk).make(leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
+            Change::AddLearner(replica, disk).make(&leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
         }
         Body::SetVoters(voters) => {
             let change = Change::SetVoters(voters.into_iter().collect());
-            change.make(leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
+            change.make(&leader, CHANGE_TIMEOUT).await.map(|()| Reply::MembershipChanged)
         }
         _ => Err(Missed::Refused("not a request".to_owned())),
     };
@@ -361,9 +389,10 @@ async fn answer_peer(target: &Replica, body: Body) -> Result<Reply, Box<dyn std:
             target.receive_frame(transfer, number, frame.into_vec()).await?;
             Reply::SnapshotFrame
         }
-        Body::SnapshotEnd { transfer, frames, vote, last, membership } => {
+        Body::SnapshotEnd { transfer, frames, digest, vote, last, membership } => {
+            let sent = Sent { frames, digest };
             let meta = SnapshotMeta { last_log_id: last.map(LogId::from), last_membership: membership.try_into()? };
-            let vote = target.finish_transfer(transfer, frames, vote.into(), meta).await?;
+            let vote = target.finish_transfer(transfer, sent, vote.into(), meta).await?;
             Reply::SnapshotEnd((&vote).into())
         }
         _ => Reply::Refused("not a message of a replica".to_owned()),

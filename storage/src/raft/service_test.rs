@@ -88,18 +88,15 @@ async fn a_process_that_was_cut_off_catches_up_by_a_snapshot_over_the_wire() {
         let result = network.gateway.replicas.command(GROUP, envelope(number, 512 << 10)).await;
         result.expect("an answer").expect("an outcome");
     }
-    let leader = network.leader().await;
-    let leader = &network.processes[leader as usize - 1];
-    leader
-        .until("a cut of the log", |process| {
-            process.replicas.status(GROUP).is_some_and(|status| status.purged_index > Some(10))
-        })
-        .await;
+    for number in (1..=3).filter(|number| *number != cut) {
+        let cut = |process: &Process| process.status(number).purged_index > Some(10);
+        network.process(number).until("a cut of the log", cut).await;
+    }
     network.wires.connect(disk(cut), &ends.unwrap());
     let process = network.process(cut);
     process.start(cut, Origin::Existing).await;
     process.until("all commands", |process| process.count_on(cut) == 32).await;
-    assert!(process.status(cut).purged_index > Some(10), "it came by a snapshot");
+    assert_eq!(process.status(cut).installed_snapshots, 1);
     network.shutdown().await;
 }
 

@@ -41,8 +41,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             heartbeat_ms: 200,
-            election_min_ms: 400,
-            election_max_ms: 700,
+            election_min_ms: 600,
+            election_max_ms: 900,
             retry_for: Duration::from_secs(10),
             entry_commands: 1024,
             entry_bytes: 1 << 20,

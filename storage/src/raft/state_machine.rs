@@ -3,11 +3,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::codec;
@@ -30,6 +30,8 @@ pub struct StateMachine {
     membership: StoredMembership,
     /// The index after the last applied entry.
     next: watch::Sender<u64>,
+    /// How many snapshots were installed.
+    installed: Arc<AtomicU64>,
 }
 
 impl StateMachine {
@@ -41,7 +43,7 @@ impl StateMachine {
             None => Default::default(),
         };
         let next = watch::Sender::new(applied.map_or(0, |id| id.index() + 1));
-        Ok(Self { disk, store, applied, membership, next })
+        Ok(Self { disk, store, applied, membership, next, installed: Arc::default() })
     }
 
     /// Follows the index after the last applied entry.
@@ -49,17 +51,18 @@ impl StateMachine {
         self.next.subscribe()
     }
 
-    /// Runs `work` on the blocking pool. A store that fails takes its disk with it.
+    /// Follows how many snapshots were installed.
+    pub(super) fn installed(&self) -> Arc<AtomicU64> {
+        self.installed.clone()
+    }
+
+    /// Runs `work` on the blocking pool.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn StateMachineStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> io::Result<T> {
+    ) -> io::Result<Result<T, StoreError>> {
         let store = self.store.clone();
-        let result = tokio::task::spawn_blocking(move || work(&*store)).await.map_err(io::Error::other)?;
-        result.map_err(|error| {
-            self.disk.fail(&format!("a state machine failed: {error}"));
-            io::Error::other(error)
-        })
+        tokio::task::spawn_blocking(move || work(&*store)).await.map_err(io::Error::other)
     }
 
     async fn apply_run(&mut self, run: &mut Run) -> io::Result<()> {
@@ -74,7 +77,12 @@ impl StateMachine {
                 let entries: Vec<_> = entries.iter().map(|(index, proposal)| (*index, &**proposal.batch())).collect();
                 store.apply(&entries, &marker)
             })
-            .await?;
+            .await?
+            .map_err(|error| {
+                // What cannot be written cannot be trusted, nor can anything else on this disk.
+                self.disk.fail(&format!("a state machine failed: {error}"));
+                io::Error::other(error)
+            })?;
         self.applied = Some(applied);
         // Waiting readers first: whoever gets an answer below may ask at once for what it changed.
         self.next.send_replace(applied.index() + 1);
@@ -160,15 +168,16 @@ impl RaftStateMachine<Consensus> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Marker {
-        Marker(Mutex::new(Some(self.view())))
+        Marker(SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() })
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, mut snapshot: SnapshotData) -> Result<(), io::Error> {
         let marker = codec::encode_marker(meta.last_log_id.as_ref(), &meta.last_membership)?;
-        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await?;
+        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await?.map_err(io::Error::other)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.next.send_replace(self.applied.map_or(0, |id| id.index() + 1));
+        self.installed.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("cairn_raft_snapshots_installed_total").increment(1);
         Ok(())
     }
@@ -179,14 +188,26 @@ impl RaftStateMachine<Consensus> for StateMachine {
 }
 
 /// A snapshot as openraft takes it before it cuts the log. The state is in the database already, so that there is
-/// nothing to build: only what it reaches up to is of interest. (The lock is there because openraft wants it `Sync`.)
-pub struct Marker(Mutex<Option<io::Result<Snapshot<SnapshotData>>>>);
+/// nothing to build: only what it reaches up to is of interest.
+pub struct Marker(SnapshotMeta);
 
 impl RaftSnapshotBuilder<Consensus> for Marker {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotData>, io::Error> {
-        let view = self.0.get_mut().take();
-        view.unwrap_or_else(|| Err(io::Error::other("the snapshot was taken already")))
+        Ok(Snapshot { meta: self.0.clone(), snapshot: Box::new(NoFrames) })
+    }
+}
+
+/// openraft looks at the reach of what it had built, and asks for a view of the state when it has one to send.
+struct NoFrames;
+
+impl SnapshotFrames for NoFrames {
+    fn next_frame(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Err(StoreError("a marker has no content".to_owned()))
+    }
+
+    fn marker(&self) -> Option<&[u8]> {
+        None
     }
 }

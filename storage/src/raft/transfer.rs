@@ -16,13 +16,35 @@ pub(super) struct Incoming {
     path: PathBuf,
     file: BufWriter<File>,
     frames: u64,
+    digest: Digest,
+}
+
+/// What must have arrived at the end of a transfer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) frames: u64,
+    pub(super) digest: [u8; 32],
+}
+
+/// BLAKE3 of the pieces and their lengths.
+#[derive(Default)]
+pub(super) struct Digest(blake3::Hasher);
+
+impl Digest {
+    pub(super) fn update(&mut self, frame: &[u8]) {
+        self.0.update(&(frame.len() as u64).to_le_bytes()).update(frame);
+    }
+
+    pub(super) fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
 }
 
 impl Incoming {
     /// Blocks.
     pub(super) fn create(path: PathBuf, transfer: u64) -> io::Result<Self> {
         let file = BufWriter::new(File::create(&path)?);
-        Ok(Self { transfer, path, file, frames: 0 })
+        Ok(Self { transfer, path, file, frames: 0, digest: Digest::default() })
     }
 
     /// Whether this is the transfer of that number, with so many pieces so far.
@@ -36,12 +58,16 @@ impl Incoming {
         let len = len.ok_or_else(|| io::Error::other("a snapshot's piece is too large"))?;
         self.file.write_all(&len.to_le_bytes())?;
         self.file.write_all(frame)?;
+        self.digest.update(frame);
         self.frames += 1;
         Ok(())
     }
 
-    /// All pieces, to be read again. Blocks.
-    pub(super) fn finish(mut self) -> io::Result<Received> {
+    /// All pieces, to be read again, if they are the ones that were sent. Blocks.
+    pub(super) fn finish(mut self, digest: [u8; 32]) -> io::Result<Received> {
+        if self.digest.finish() != digest {
+            return Err(io::Error::other("the snapshot is not the one that was sent"));
+        }
         self.file.flush()?;
         let file = BufReader::new(File::open(&self.path)?);
         Ok(Received { file, left: self.frames, incoming: self })
@@ -97,11 +123,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1-2");
         let mut incoming = Incoming::create(path.clone(), 7).unwrap();
+        let mut digest = Digest::default();
         for frame in [&b"one"[..], b"", b"three"] {
             incoming.push(frame).unwrap();
+            digest.update(frame);
         }
         assert!(incoming.is_at(7, 3) && !incoming.is_at(7, 2) && !incoming.is_at(8, 3));
-        let mut received = incoming.finish().unwrap();
+        let mut received = incoming.finish(digest.finish()).unwrap();
         let mut frames = Vec::new();
         while let Some(frame) = received.next_frame().unwrap() {
             frames.push(frame);

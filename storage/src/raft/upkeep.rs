@@ -24,7 +24,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         round = round.wrapping_add(1);
         for replica in inner.all() {
             publish(&replica);
-            if replica.has_ended() {
+            if replica.has_ended().await {
                 tracing::error!(group = %replica.group, replica = %replica.id, "a replica has ended by itself");
                 inner.stop_replicas(|candidate| std::ptr::eq(candidate, &*replica)).await;
             } else {

@@ -11,7 +11,7 @@ use std::{io, mem};
 
 use parking_lot::{Condvar, Mutex};
 use rocksdb::{DB, WriteBatch};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::disk_db::writer_families;
 use crate::types::DiskId;
@@ -46,12 +46,17 @@ struct Request {
     done: Done,
 }
 
+/// While so many bytes wait or are being written, replicas wait with more: a disk that hangs must not fill the memory.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+
 /// Past so many bytes a batch is written before more is taken into it.
 const BATCH_BYTES: usize = 16 << 20;
 
 #[derive(Default)]
 struct Queue {
     requests: Vec<Request>,
+    /// Of the requests that wait or are being written.
+    bytes: usize,
     stopping: bool,
 }
 
@@ -68,12 +73,15 @@ pub(super) struct Writer {
     disk: DiskId,
     queue: Mutex<Queue>,
     arrived: Condvar,
+    written: Notify,
     thread: Mutex<Option<JoinHandle<()>>>,
     failure: watch::Sender<Option<Arc<str>>>,
     synced_sequence: AtomicU64,
     statistics: WriterStatistics,
     #[cfg(test)]
     break_next: std::sync::atomic::AtomicBool,
+    #[cfg(test)]
+    hang: std::sync::atomic::AtomicBool,
 }
 
 /// Where the thread panics the disk has failed, and nothing is taken into the queue any more.
@@ -97,12 +105,15 @@ impl Writer {
             disk,
             queue: Mutex::default(),
             arrived: Condvar::new(),
+            written: Notify::new(),
             thread: Mutex::default(),
             failure: watch::Sender::new(None),
             synced_sequence: AtomicU64::new(0),
             statistics: WriterStatistics::default(),
             #[cfg(test)]
             break_next: Default::default(),
+            #[cfg(test)]
+            hang: Default::default(),
         });
         let runner = writer.clone();
         let thread = std::thread::Builder::new().name("meta-writer".to_owned()).spawn(move || {
@@ -114,10 +125,18 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Waits until there is room for more. Whoever submits much waits for it first.
+    pub(super) async fn room(&self) {
+        loop {
+            let written = self.written.notified();
+            if self.queue.lock().bytes < MAX_QUEUED_BYTES {
+                return;
+            }
+            written.await;
+        }
+    }
+
     /// Queues changes, in order with all that were queued before. With `sync` they are fsynced before `done` is called.
-    ///
-    /// The queue has no bound of its own: openraft has at most a handful of writes of a replica under way, each bounded
-    /// in bytes.
     pub(super) fn submit(&self, changes: Vec<Change>, sync: bool, done: impl FnOnce(io::Result<()>) + Send + 'static) {
         let bytes = changes
             .iter()
@@ -132,6 +151,7 @@ impl Writer {
             done(Err(io::Error::other("the disk's metadata is closed")));
             return;
         }
+        queue.bytes += bytes;
         queue.requests.push(Request { changes, sync, bytes, done: Box::new(done) });
         if queue.requests.len() == 1 {
             self.arrived.notify_one();
@@ -200,6 +220,12 @@ impl Writer {
         self.break_next.store(true, Ordering::SeqCst);
     }
 
+    /// Makes writes wait, as on a disk that does not answer, until it is called with `false`.
+    #[cfg(test)]
+    pub(super) fn hang(&self, hang: bool) {
+        self.hang.store(hang, Ordering::SeqCst);
+    }
+
     fn run(&self, db: &DB) {
         loop {
             let (requests, stopping) = {
@@ -244,8 +270,13 @@ impl Writer {
             self.fail(&error.to_string());
         }
         self.statistics.requests.fetch_add(requests.len() as u64, Ordering::Relaxed);
+        self.queue.lock().bytes -= requests.iter().map(|request| request.bytes).sum::<usize>();
+        self.written.notify_waiters();
         for request in requests {
-            (request.done)(result.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
+            (request.done)(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::other(error.to_string())),
+            });
         }
     }
 
@@ -259,6 +290,10 @@ impl Writer {
                 Change::PutState { key, value } => batch.put_cf(&state, key, value),
                 Change::DeleteState { key } => batch.delete_cf(&state, key),
             }
+        }
+        #[cfg(test)]
+        while self.hang.load(Ordering::SeqCst) {
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
         }
         #[cfg(test)]
         if self.break_next.load(Ordering::SeqCst) {
