@@ -392,3 +392,59 @@ async fn one_disk_of_three_is_not_recovered() {
     assert!(matches!(refused, Err(StartError::Recovery(_))));
     start(dir.path(), 3).await.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_was_killed_before_its_end_goes_on() {
+    let dir = TempDir::new().unwrap();
+    start(dir.path(), 3).await.shutdown().await;
+    for path in options(dir.path(), 3).directories {
+        let file = path.join("cairn.json");
+        let text = std::fs::read_to_string(&file).unwrap().replace("\"formed\": true", "\"formed\": false");
+        std::fs::write(file, text).unwrap();
+    }
+    // On one disk not even the metadata was begun.
+    std::fs::remove_dir_all(dir.path().join("disk3/meta")).unwrap();
+    let node = start(dir.path(), 3).await;
+    assert!(node.is_ready());
+    make_bucket(&node.client(), "things").await;
+    assert_eq!(node.status().replicas.len(), 6);
+    node.shutdown().await;
+}
+
+/// Not a test: how fast a node takes small objects. `cargo test --release -- --ignored small_puts --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn small_puts_per_second() {
+    let dir = TempDir::new_in(std::env::var("CAIRN_BENCH_DIR").unwrap_or_else(|_| "/tmp".to_owned())).unwrap();
+    let node = start(dir.path(), 3).await;
+    let bucket = make_bucket(&node.client(), "things").await;
+    for clients in [1, 8, 32] {
+        let begun = Instant::now();
+        let until = begun + Duration::from_secs(5);
+        let workers = (0..clients).map(|worker| {
+            let client = node.client();
+            tokio::spawn(async move {
+                let mut count = 0u64;
+                while Instant::now() < until {
+                    let command = Command::PutObject {
+                        bucket,
+                        key: format!("{worker}/{count}"),
+                        condition: WriteCondition::Always,
+                        owner: UserId::random(),
+                        size: 4096,
+                        etag: ETag { md5: [0; 16], parts: None },
+                        checksum: None,
+                        attributes: Attributes::default(),
+                        body: NewBody::Inline { id: ManifestId::random(), bytes: Bytes::from(vec![7; 4096]) },
+                    };
+                    client.command(GROUP, command).await.unwrap().unwrap();
+                    count += 1;
+                }
+                count
+            })
+        });
+        let total: u64 = join_all(workers).await.into_iter().map(Result::unwrap).sum();
+        println!("{clients} clients: {:.0} puts of 4 KiB per second", total as f64 / begun.elapsed().as_secs_f64());
+    }
+    node.shutdown().await;
+}

@@ -50,10 +50,8 @@ async fn watch(disk: &Arc<LocalDisk>) -> Trouble {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            failed = failure.wait_for(Option::is_some) => {
-                // Without a sender the database is closed.
-                let why = failed.ok().and_then(|why| why.clone());
-                return Trouble::Failed(format!("the metadata has failed: {}", why.as_deref().unwrap_or("closed")));
+            failed = failure.wait_for(Option::is_some) => if failed.is_err() {
+                return Trouble::Failed("the metadata is closed".to_owned());
             }
         }
         let looked_at = disk.clone();
