@@ -29,6 +29,8 @@ const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept to each node.
 const IDLE_CONNECTIONS: usize = 64;
+/// Shorter than the server's: a connection must not be used just when the other side ends it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why there is no way to the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,7 @@ impl Remote {
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConnectError::Unreachable(error.to_string()))?;

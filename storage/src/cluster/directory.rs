@@ -94,6 +94,10 @@ impl Seen {
             }
             known.push((path, identity));
         }
+        let left_out = |disk: DiskId| known.iter().any(|(_, other)| !other.siblings.contains(&disk));
+        if let Some((path, _)) = known.iter().find(|(_, identity)| left_out(identity.disk)) {
+            return Err(StartError::LeftOut(path.to_path_buf()));
+        }
         Ok(seen)
     }
 

@@ -25,6 +25,10 @@ pub enum StartError {
     SameDisk { path: PathBuf, other: PathBuf, disk: DiskId },
     #[error("{} is new, and every disk of the cluster is there already; adding a disk is not possible yet", .0.display())]
     NewDisk(PathBuf),
+    #[error("{} was left out of the cluster by a recovery; give an empty directory in its place", .0.display())]
+    LeftOut(PathBuf),
+    #[error("recovery is refused: {0}")]
+    Recovery(String),
     #[error("the first start was cut off; start again with the same {expected} directories ({given} were given)")]
     FormationCutOff { expected: usize, given: usize },
     #[error("none of the directories can be used: {0}")]

@@ -348,7 +348,7 @@ proptest! {
         // The same log in other portions, with raft's own entries between them.
         let again = fresh_store();
         for entries in run.log.chunks(cut) {
-            again.apply(&[], b"blank").unwrap();
+            again.apply::<Batch>(&[], b"blank").unwrap();
             let (last, _) = entries.last().unwrap();
             again.apply(entries, &last.to_be_bytes()).unwrap();
         }

@@ -75,7 +75,7 @@ fn a_marker_alone_changes_nothing_else() {
     let mut rig = Rig::with_bucket();
     rig.put_bytes("k", b"bytes");
     let before = dump(&rig.store);
-    assert!(rig.store.apply(&[], b"membership").unwrap().is_empty());
+    assert!(rig.store.apply::<Batch>(&[], b"membership").unwrap().is_empty());
     assert_eq!(rig.store.applied().as_deref(), Some(&b"membership"[..]));
     let mut after = dump(&rig.store);
     after.retain(|key, value| before.get(key) != Some(value));

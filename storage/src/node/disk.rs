@@ -1,5 +1,6 @@
 //! One open disk of this node: its directory, its chunk store and its metadata database.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -102,20 +103,29 @@ impl LocalDisk {
     }
 
     /// Looks whether the disk is there and works. Blocks on the file system.
+    ///
+    /// That the directory is gone counts first: what fails because of that may come back with it.
     pub fn check(&self) -> Result<(), Trouble> {
+        let file = self.path().join(identity::FILE);
+        match std::fs::metadata(file) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Trouble::Gone("its directory is not there any more".to_owned()));
+            }
+            _ => {}
+        }
+        match identity::read(self.path()) {
+            Ok(Found::Disk(identity)) if identity.disk == self.id() => {}
+            Ok(Found::Disk(identity)) => return Err(Trouble::Gone(format!("disk {} is in its place", identity.disk))),
+            Ok(Found::Unreadable(why)) => return Err(Trouble::Failed(why)),
+            Ok(Found::Missing | Found::Empty) => return Err(Trouble::Gone("it is not there any more".to_owned())),
+            Err(error) => return Err(Trouble::Failed(error.to_string())),
+        }
         if self.store.failed() {
             return Err(Trouble::Failed("the chunk store has failed".to_owned()));
         }
-        if let Some(why) = self.db.failure().borrow().as_deref() {
-            return Err(Trouble::Failed(format!("the metadata has failed: {why}")));
-        }
-        rustix::fs::statfs(self.path()).map_err(|error| Trouble::Gone(error.to_string()))?;
-        match identity::read(self.path()) {
-            Ok(Found::Disk(identity)) if identity.disk == self.id() => Ok(()),
-            Ok(Found::Disk(identity)) => Err(Trouble::Gone(format!("disk {} is in its place", identity.disk))),
-            Ok(Found::Unreadable(why)) => Err(Trouble::Gone(why)),
-            Ok(Found::Missing | Found::Empty) => Err(Trouble::Gone("it is not there".to_owned())),
-            Err(error) => Err(Trouble::Gone(error.to_string())),
+        match self.db.failure().borrow().as_deref() {
+            Some(why) => Err(Trouble::Failed(format!("the metadata has failed: {why}"))),
+            None => Ok(()),
         }
     }
 

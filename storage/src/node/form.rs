@@ -82,10 +82,8 @@ pub async fn settle(view: Arc<View>, node: NodeEntry, root: RootCredentials) {
 async fn settle_once(view: &View, node: &NodeEntry, root: &RootCredentials) -> Result<(), SettleError> {
     refresh_map(view).await?;
     let map = view.inner.map();
-    if map.node(node.id).is_some_and(|known| known != node) {
-        let mut new = ClusterMap::clone(&map);
-        new.nodes.retain(|known| known.id != node.id);
-        new.nodes.push(node.clone());
+    let new = reconciled(&map, node, &view.inner.siblings);
+    if new != *map {
         let replace = RootCommand::ReplaceMap { expected: map.epoch, map: new };
         match view.client.command(ROOT_GROUP, Command::Root(replace)).await?? {
             Outcome::Map(map) => view.inner.set_map(*map),
@@ -97,6 +95,23 @@ async fn settle_once(view: &View, node: &NodeEntry, root: &RootCredentials) -> R
         view.client.command(group, Command::SetGrace { grace_ms }).await??;
     }
     set_root_user(view, root).await
+}
+
+/// The map with what this node knows better: its address, its rack, and which disks a recovery left it.
+fn reconciled(map: &ClusterMap, node: &NodeEntry, siblings: &[DiskId]) -> ClusterMap {
+    let mut map = map.clone();
+    for entry in map.nodes.iter_mut().filter(|entry| entry.id == node.id) {
+        entry.clone_from(node);
+    }
+    let mut left_out = Vec::new();
+    for disk in map.disks.iter_mut().filter(|disk| disk.node == node.id && !siblings.contains(&disk.id)) {
+        disk.state = DiskState::Removed;
+        left_out.push(disk.id);
+    }
+    for group in &mut map.groups {
+        group.replicas.retain(|(_, disk)| !left_out.contains(disk));
+    }
+    map
 }
 
 /// Asks the root group for the newest map.

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::disk::{AbsentDisk, LocalDisk, Memory};
 use super::options::NodeOptions;
 use crate::client::{Client, DiskService, Disks, MetaService, RepairService};
+use crate::cluster::Identity;
 use crate::raft::Replicas;
 use crate::repair::World;
 use crate::server::Backend;
@@ -21,6 +22,8 @@ use crate::types::{ClusterId, ClusterMap, DiskId, GroupId, NodeId};
 pub struct Inner {
     pub cluster: ClusterId,
     pub node: NodeId,
+    /// The disks that the node has, open or not.
+    pub siblings: Vec<DiskId>,
     pub options: NodeOptions,
     pub memory: Memory,
     pub replicas: Replicas,
@@ -33,17 +36,11 @@ pub struct Inner {
 }
 
 impl Inner {
-    pub fn new(
-        cluster: ClusterId,
-        node: NodeId,
-        options: NodeOptions,
-        memory: Memory,
-        replicas: Replicas,
-        map: ClusterMap,
-    ) -> Self {
+    pub fn new(identity: &Identity, options: NodeOptions, memory: Memory, replicas: Replicas, map: ClusterMap) -> Self {
         Self {
-            cluster,
-            node,
+            cluster: identity.cluster,
+            node: identity.node,
+            siblings: identity.siblings.clone(),
             options,
             memory,
             replicas,

@@ -6,6 +6,7 @@ mod form;
 mod inner;
 mod offline;
 mod options;
+mod recover;
 mod status;
 mod store;
 mod supervise;
@@ -21,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Client, Disks};
 use crate::cluster::{Claim, Directory, Identity, RootCredentials, Secret, claim, secret};
-use crate::raft::{Origin, Replicas};
+use crate::raft::Replicas;
 use crate::repair::{self, World};
 use crate::server::{self, Server};
 use crate::types::{ClusterMap, Epoch, GroupId, NodeEntry};
@@ -31,6 +32,7 @@ use inner::{Inner, View};
 pub use crate::cluster::StartError;
 pub use offline::{OfflineError, rebuild_index};
 pub use options::NodeOptions;
+pub use recover::{Recovered, recover};
 pub use status::{DiskStatus, NodeStatus};
 
 /// How long a start waits for the metadata groups before it goes on without them.
@@ -109,8 +111,7 @@ impl Node {
 
     async fn run(mut self, disks: Vec<Arc<LocalDisk>>, entry: NodeEntry, forming: bool) -> Result<Self, StartError> {
         let (view, expected) = (self.view.clone(), disks.len());
-        let started =
-            start_all_replicas(&view.inner, disks, if forming { Origin::New } else { Origin::Existing }).await;
+        let started = start_all_replicas(&view.inner, disks, forming).await;
         for disk in &started {
             view.inner.add_disk(disk.clone());
         }
@@ -275,15 +276,15 @@ fn wire(identity: &Identity, entry: &NodeEntry, options: NodeOptions, memory: Me
     let replicas = Replicas::new(identity.cluster, None, options.raft.clone(), Arc::new(store::open))
         .map_err(StartError::Settings)?;
     let map = form::first_map(identity, entry.clone(), Epoch(0), |_| 1);
-    let inner = Arc::new(Inner::new(identity.cluster, identity.node, options, memory, replicas.clone(), map));
+    let inner = Arc::new(Inner::new(identity, options, memory, replicas.clone(), map));
     let client = Client::new(Arc::new(replicas), inner.clone());
     Ok(Arc::new(View { inner, client }))
 }
 
 /// Starts the replicas of all disks at once. A disk whose replicas cannot be started is left out.
-async fn start_all_replicas(inner: &Inner, disks: Vec<Arc<LocalDisk>>, origin: Origin) -> Vec<Arc<LocalDisk>> {
+async fn start_all_replicas(inner: &Inner, disks: Vec<Arc<LocalDisk>>, forming: bool) -> Vec<Arc<LocalDisk>> {
     let started = join_all(disks.into_iter().map(|disk| async move {
-        match supervise::start_replicas(inner, &disk, origin).await {
+        match supervise::start_replicas(inner, &disk, forming).await {
             Ok(()) => Some(disk),
             Err(why) => {
                 tracing::error!(disk = %disk.id(), %why, "a disk cannot be used");

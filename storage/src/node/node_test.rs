@@ -61,9 +61,13 @@ async fn root_user(client: &Client) -> UserId {
 
 /// Stores a chunk on every disk that is up and makes it an object.
 async fn put(client: &Client, bucket: BucketId, key: &str, data: &'static [u8]) -> ChunkId {
+    let disks: Vec<DiskId> = client.map().disks.iter().map(|disk| disk.id).collect();
+    put_on(client, bucket, key, data, &disks).await
+}
+
+/// The same, with these disks as the homes.
+async fn put_on(client: &Client, bucket: BucketId, key: &str, data: &'static [u8], disks: &[DiskId]) -> ChunkId {
     let chunk = ChunkId::of(GROUP, data);
-    let map = client.map();
-    let disks: Vec<DiskId> = map.disks.iter().map(|disk| disk.id).collect();
     let mut acknowledged = 0;
     for (bit, disk) in disks.iter().enumerate().filter(|(_, disk)| client.is_up(**disk)) {
         client.disk(*disk).unwrap().put(chunk, vec![Bytes::from_static(data)]).await.unwrap();
@@ -72,7 +76,7 @@ async fn put(client: &Client, bucket: BucketId, key: &str, data: &'static [u8]) 
     let body = NewBody::Chunks {
         id: ManifestId::random(),
         chunks: vec![ChunkEntry { hash: chunk.hash, len: data.len() as u32 }],
-        disks: disks.clone(),
+        disks: disks.to_vec(),
         acknowledged: vec![acknowledged],
         homes: vec![(1 << disks.len()) - 1],
         oldest_touch_age_ms: 0,
@@ -348,5 +352,99 @@ async fn a_start_without_a_majority_waits_for_the_disks_that_are_missing() {
     back.await.unwrap();
     eventually("all groups have a leader", || async { node.is_ready() }).await;
     make_bucket(&node.client(), "things").await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_disks_one_goes_on_alone_after_a_recovery_with_all_that_was_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 2).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"a chunk").await;
+    node.shutdown().await;
+    let paths = options(dir.path(), 2).directories;
+    assert!(matches!(recover(paths.clone()).await, Err(StartError::Recovery(_))));
+    let away = dir.path().join("away");
+    std::process::Command::new("mv").arg(&paths[1]).arg(&away).status().unwrap();
+
+    let recovered = recover(paths[..1].to_vec()).await.unwrap();
+    let node = start(dir.path(), 1).await;
+    assert!(node.is_ready());
+    assert_eq!(node.map().copies(), 1);
+    let client = node.client();
+    assert!(has(&client, recovered.disk, chunk, b"a chunk").await);
+    let more = put_on(&client, bucket, "b", b"another", &[recovered.disk]).await;
+    node.shutdown().await;
+
+    std::process::Command::new("mv").arg(&away).arg(&paths[1]).status().unwrap();
+    assert!(matches!(Node::start(options(dir.path(), 2)).await, Err(StartError::LeftOut(path)) if path == paths[1]));
+    let node = start(dir.path(), 1).await;
+    assert!(has(&node.client(), recovered.disk, more, b"another").await);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_disk_of_three_is_not_recovered() {
+    let dir = TempDir::new().unwrap();
+    start(dir.path(), 3).await.shutdown().await;
+    let refused = recover(options(dir.path(), 1).directories).await;
+    assert!(matches!(refused, Err(StartError::Recovery(_))));
+    start(dir.path(), 3).await.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_was_killed_before_its_end_goes_on() {
+    let dir = TempDir::new().unwrap();
+    start(dir.path(), 3).await.shutdown().await;
+    for path in options(dir.path(), 3).directories {
+        let file = path.join("cairn.json");
+        let text = std::fs::read_to_string(&file).unwrap().replace("\"formed\": true", "\"formed\": false");
+        std::fs::write(file, text).unwrap();
+    }
+    // On one disk not even the metadata was begun.
+    std::fs::remove_dir_all(dir.path().join("disk3/meta")).unwrap();
+    let node = start(dir.path(), 3).await;
+    assert!(node.is_ready());
+    make_bucket(&node.client(), "things").await;
+    assert_eq!(node.status().replicas.len(), 6);
+    node.shutdown().await;
+}
+
+/// Not a test: how fast a node takes small objects. `cargo test --release -- --ignored small_puts --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn small_puts_per_second() {
+    let dir = TempDir::new_in(std::env::var("CAIRN_BENCH_DIR").unwrap_or_else(|_| "/tmp".to_owned())).unwrap();
+    let node = start(dir.path(), 3).await;
+    let bucket = make_bucket(&node.client(), "things").await;
+    for clients in [1, 8, 32] {
+        let begun = Instant::now();
+        let until = begun + Duration::from_secs(5);
+        let workers = (0..clients).map(|worker| {
+            let client = node.client();
+            tokio::spawn(async move {
+                let mut count = 0u64;
+                while Instant::now() < until {
+                    let command = Command::PutObject {
+                        bucket,
+                        key: format!("{worker}/{count}"),
+                        condition: WriteCondition::Always,
+                        owner: UserId::random(),
+                        size: 4096,
+                        etag: ETag { md5: [0; 16], parts: None },
+                        checksum: None,
+                        attributes: Attributes::default(),
+                        body: NewBody::Inline { id: ManifestId::random(), bytes: Bytes::from(vec![7; 4096]) },
+                    };
+                    client.command(GROUP, command).await.unwrap().unwrap();
+                    count += 1;
+                }
+                count
+            })
+        });
+        let total: u64 = join_all(workers).await.into_iter().map(Result::unwrap).sum();
+        println!("{clients} clients: {:.0} puts of 4 KiB per second", total as f64 / begun.elapsed().as_secs_f64());
+    }
     node.shutdown().await;
 }

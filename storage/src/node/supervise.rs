@@ -50,10 +50,8 @@ async fn watch(disk: &Arc<LocalDisk>) -> Trouble {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            failed = failure.wait_for(Option::is_some) => {
-                // Without a sender the database is closed.
-                let why = failed.ok().and_then(|why| why.clone());
-                return Trouble::Failed(format!("the metadata has failed: {}", why.as_deref().unwrap_or("closed")));
+            failed = failure.wait_for(Option::is_some) => if failed.is_err() {
+                return Trouble::Failed("the metadata is closed".to_owned());
             }
         }
         let looked_at = disk.clone();
@@ -147,7 +145,7 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
     };
     let opened = tokio::task::spawn_blocking(open).await;
     let disk = opened.unwrap_or_else(|error| Err(Absent::Unusable(error.to_string())))?;
-    if let Err(why) = start_replicas(inner, &disk, Origin::Existing).await {
+    if let Err(why) = start_replicas(inner, &disk, false).await {
         inner.replicas.remove_disk(disk.id()).await;
         disk.close().await;
         return Err(Absent::Unusable(why));
@@ -156,11 +154,11 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
 }
 
 /// Starts the replicas that live on the disk. One that has lost its memory is left out: the group goes on without it,
-/// and the disk still has its chunks.
+/// and the disk still has its chunks. Only while the cluster is being formed a replica may be made.
 ///
 /// # Errors
 /// The disk cannot be used.
-pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, origin: Origin) -> Result<(), String> {
+pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, forming: bool) -> Result<(), String> {
     let db = disk.db.clone();
     let records = tokio::task::spawn_blocking(move || db.replicas())
         .await
@@ -174,6 +172,8 @@ pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, origin: Origin
     replicas.sort_unstable();
     replicas.dedup();
     for (group, replica) in replicas {
+        let has_begun = records.iter().any(|record| (record.group, record.replica) == (group, replica));
+        let origin = if forming && !has_begun { Origin::New } else { Origin::Existing };
         match inner.replicas.start_replica(disk.db.clone(), group, replica, origin).await {
             Ok(()) => {}
             Err(StartError::Failed { why, .. }) => return Err(why),

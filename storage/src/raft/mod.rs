@@ -13,6 +13,7 @@
 //! refused when its log or its records are not all there. No read is answered from a state older than what was committed
 //! when the read began.
 
+mod alone;
 mod codec;
 mod consensus;
 mod disk_db;
@@ -33,6 +34,7 @@ mod transfer;
 mod upkeep;
 mod writer;
 
+pub use alone::{AloneError, make_only_voter};
 pub use codec::{FormatError, ReplicaRecord};
 pub use consensus::Applied;
 pub use disk_db::{DiskDb, DiskDbOptions, OpenError};

@@ -200,14 +200,21 @@ impl Heal<'_> {
     /// Reads a verified copy and stores it on the homes that lack it.
     async fn copy(&self, chunk: &ChunkId, entry: &RepairEntry, need: &Need) -> Result<(), DiskError> {
         let data = self.read(chunk, entry, need).await?;
+        let mut result = Ok(());
         for disk in &need.missing {
-            let service =
-                self.world.repair_disk(*disk).ok_or_else(|| DiskError::Unavailable("the home went down".to_owned()))?;
-            service.put(*chunk, data.clone()).await?;
-            metrics::counter!("cairn_chunks_repaired_total").increment(1);
-            tracing::debug!(%chunk, %disk, "a copy was made anew");
+            let stored = match self.world.repair_disk(*disk) {
+                Some(service) => service.put(*chunk, data.clone()).await,
+                None => Err(DiskError::Unavailable("the home went down".to_owned())),
+            };
+            match stored {
+                Ok(()) => {
+                    metrics::counter!("cairn_chunks_repaired_total").increment(1);
+                    tracing::debug!(%chunk, %disk, "a copy was made anew");
+                }
+                Err(error) => result = Err(error),
+            }
         }
-        Ok(())
+        result
     }
 
     /// The bytes of the chunk from any disk that has them, those that should first.

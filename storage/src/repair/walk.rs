@@ -31,7 +31,7 @@ enum StepError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Group(#[from] crate::client::ServiceError),
-    #[error("the answer is of another kind")]
+    #[error("the answer of a group is of another kind")]
     Answer,
 }
 
@@ -86,10 +86,15 @@ impl Walk {
             .await
             .map_err(|error| DiskError::Unavailable(error.to_string()))??;
         let last = chunks.last().map(|(id, _)| *id).filter(|_| chunks.len() == STEP);
+        let map = self.world.client().map();
         // The list is in the order of the groups.
         for chunks in chunks.chunk_by(|(left, _), (right, _)| left.group == right.group) {
-            if let Some((first, _)) = chunks.first() {
-                self.settle(first.group, chunks, check_homes).await?;
+            match chunks.first().map(|(first, _)| first.group) {
+                Some(group) if map.metadata_groups().any(|known| known == group) => {
+                    self.settle(group, chunks, check_homes).await?;
+                }
+                // Of a group that the map does not have nobody can be asked: a doubt keeps the chunk.
+                _ => {}
             }
         }
         Ok(last)

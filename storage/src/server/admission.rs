@@ -10,62 +10,52 @@ use axum::response::Response;
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::reply;
+use super::reply::Refusal;
 use crate::types::now_ms;
-use crate::wire::auth::SignedBody;
+use crate::wire::auth::{SaidBody, SignedBody};
 use crate::wire::{AuthError, message};
 
 /// How long the body of a request may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+type Reply = Result<Response, Refusal>;
+
 /// Requests with a small body, or none.
-pub(super) async fn small(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
+pub(super) async fn small(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Reply {
     whole_body(&state, &state.requests, message::MAX_REQUEST_LEN, request, next).await
 }
 
 /// Messages of Raft.
-pub(super) async fn raft(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
+pub(super) async fn raft(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Reply {
     whole_body(&state, &state.raft_messages, message::MAX_RAFT_LEN, request, next).await
 }
 
-/// Chunks: the proof is checked before the body is read; the body's hash is in the path, and is checked by the route.
-pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
-    let Ok(_lane) = state.requests.try_acquire() else { return reply::busy() };
-    let now = now_ms();
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let verified = state
-        .verifier
-        .proof(request.headers(), now)
-        .and_then(|proof| state.verifier.verify(&proof, request.method(), target, SignedBody::Chunk, now));
-    match verified {
-        Ok(()) => next.run(request).await,
-        Err(error) => unproven(error),
-    }
+/// Chunks: the body's hash is in the path, and is checked by the route.
+pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Reply {
+    prove(&state, &request).and_then(|said| said.check(SignedBody::Chunk)).map_err(unproven)?;
+    let _lane = state.requests.try_acquire().map_err(|_| Refusal::busy())?;
+    Ok(next.run(request).await)
 }
 
-async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, request: Request, next: Next) -> Response {
-    // Before anything else, so that strangers take up no place.
-    let proof = match state.verifier.proof(request.headers(), now_ms()) {
-        Ok(proof) => proof,
-        Err(error) => return unproven(error),
-    };
-    let Ok(_lane) = lane.try_acquire() else { return reply::busy() };
+async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, request: Request, next: Next) -> Reply {
+    // Before anything else, so that strangers take up neither places nor memory.
+    let said = prove(state, &request).map_err(unproven)?;
+    let _lane = lane.try_acquire().map_err(|_| Refusal::busy())?;
     let (parts, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_len)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            return reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, "refused", "the body is too long or cut off");
-        }
-        Err(_) => return reply::refusal(StatusCode::REQUEST_TIMEOUT, "unavailable", "the body did not come in time"),
-    };
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    match state.verifier.verify(&proof, &parts.method, target, SignedBody::Small(&body), now_ms()) {
-        Ok(()) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Err(error) => unproven(error),
-    }
+    let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_len))
+        .await
+        .map_err(|_| Refusal::late("the body did not come in time"))?
+        .map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "refused", "the body is too long or cut off"))?;
+    said.check(SignedBody::Small(&body)).map_err(unproven)?;
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
-fn unproven(error: AuthError) -> Response {
+fn prove(state: &super::State, request: &Request) -> Result<SaidBody, AuthError> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    state.verifier.verify(request.headers(), request.method(), target, now_ms())
+}
+
+fn unproven(error: AuthError) -> Refusal {
     metrics::counter!("cairn_rpc_refused_total", "reason" => match error {
         AuthError::Missing => "missing",
         AuthError::Skewed => "skewed",
@@ -74,5 +64,5 @@ fn unproven(error: AuthError) -> Response {
     })
     .increment(1);
     tracing::warn!(%error, "an internal request was refused");
-    reply::refusal(StatusCode::UNAUTHORIZED, "unauthorized", error.to_string())
+    Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", error.to_string())
 }

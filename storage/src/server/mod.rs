@@ -88,6 +88,6 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
         .merge(small)
         .merge(raft)
         .merge(chunk)
-        .fallback(|| async { reply::refusal(http::StatusCode::NOT_FOUND, "refused", "no such route") })
+        .fallback(|| async { reply::Refusal::new(http::StatusCode::NOT_FOUND, "refused", "no such route") })
         .with_state(state)
 }

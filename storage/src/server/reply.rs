@@ -4,39 +4,69 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::client::{DiskError, ServiceError};
 use crate::wire::{self, message};
 
-/// An answer that is not the one that was asked for: status, code of the error, text for the log.
-pub fn refusal(status: StatusCode, code: &'static str, text: impl Into<String>) -> Response {
-    let mut response = (status, text.into()).into_response();
-    response.headers_mut().insert(message::ERROR_HEADER, HeaderValue::from_static(code));
-    response
+/// An answer that is not the one that was asked for.
+pub struct Refusal {
+    status: StatusCode,
+    /// What the other side goes by.
+    code: &'static str,
+    /// For its log.
+    text: String,
 }
 
-pub fn busy() -> Response {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much is under way")
+impl Refusal {
+    pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into() }
+    }
+
+    pub fn busy() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much is under way")
+    }
+
+    pub fn malformed(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "refused", text)
+    }
+
+    pub fn late(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "unavailable", text)
+    }
 }
 
-pub fn malformed(text: impl Into<String>) -> Response {
-    refusal(StatusCode::BAD_REQUEST, "refused", text)
+impl From<DiskError> for Refusal {
+    fn from(error: DiskError) -> Self {
+        let (status, code, text) = message::disk_error(&error);
+        Self { status, code, text }
+    }
 }
 
-pub fn disk_error(error: &DiskError) -> Response {
-    let (status, code, text) = message::disk_error(error);
-    refusal(status, code, text)
+impl From<ServiceError> for Refusal {
+    fn from(error: ServiceError) -> Self {
+        let (status, code, text) = message::service_error(&error);
+        Self { status, code, text }
+    }
 }
 
-pub fn service_error(error: &ServiceError) -> Response {
-    let (status, code, text) = message::service_error(error);
-    refusal(status, code, text)
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.text).into_response();
+        response.headers_mut().insert(message::ERROR_HEADER, HeaderValue::from_static(self.code));
+        response
+    }
+}
+
+/// What the body says.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    wire::decode(body).map_err(|error| Refusal::malformed(error.to_string()))
 }
 
 /// An encoded message.
-pub fn answer<T: Serialize>(message: &T) -> Response {
+pub fn answer<T: Serialize>(message: &T) -> Result<Response, Refusal> {
     match wire::encode(message) {
-        Ok(bytes) => Response::new(Body::from(bytes)),
-        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()),
+        Ok(bytes) => Ok(Response::new(Body::from(bytes))),
+        Err(error) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())),
     }
 }

@@ -22,6 +22,7 @@ const CONTEXT: &[u8] = b"cairn internal http 1\n";
 
 const TIME: &str = "x-cairn-time";
 const NONCE: &str = "x-cairn-nonce";
+const BODY: &str = "x-cairn-body";
 const SIGNATURE: &str = "x-cairn-signature";
 
 /// Why a request is not answered. The client learns no more than that.
@@ -46,6 +47,16 @@ pub enum SignedBody<'a> {
     Chunk,
 }
 
+impl SignedBody<'_> {
+    /// In the form in which it travels and is signed.
+    fn text(self) -> String {
+        match self {
+            Self::Small(bytes) => blake3::hash(bytes).to_hex().to_string(),
+            Self::Chunk => "chunk".to_owned(),
+        }
+    }
+}
+
 /// Makes the proof for requests.
 #[derive(Clone)]
 pub struct Signer {
@@ -61,35 +72,23 @@ impl Signer {
 
     /// Adds the proof to the headers of a request that is sent at `now`. `target` is path and query.
     pub fn sign(&self, headers: &mut HeaderMap, method: &Method, target: &str, body: SignedBody<'_>, now: UnixMillis) {
-        let nonce = hex::encode(rand::rng().random::<[u8; 12]>());
-        let signature = hex::encode(self.signature(method, target, now, nonce.as_bytes(), body));
-        headers.insert(TIME, HeaderValue::from(now));
-        for (name, text) in [(NONCE, nonce), (SIGNATURE, signature)] {
-            // Hexadecimal digits are always a valid value.
+        let (time, nonce, body) = (now.to_string(), hex::encode(rand::rng().random::<[u8; 12]>()), body.text());
+        let signature = hex::encode(self.signature(method, target, [&time, &nonce, &body]));
+        for (name, text) in [(TIME, time), (NONCE, nonce), (BODY, body), (SIGNATURE, signature)] {
+            // Digits and letters are always a valid value.
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(name, value);
             }
         }
     }
 
-    fn signature(
-        &self,
-        method: &Method,
-        target: &str,
-        time: UnixMillis,
-        nonce: &[u8],
-        body: SignedBody<'_>,
-    ) -> [u8; 32] {
+    fn signature(&self, method: &Method, target: &str, headers: [&str; 3]) -> [u8; 32] {
         let mut mac = self.key.clone();
         mac.update(CONTEXT);
-        // Neither a method, nor a target, nor a nonce of ours holds a line feed.
-        for part in [method.as_str().as_bytes(), target.as_bytes(), time.to_string().as_bytes(), nonce] {
-            mac.update(part);
+        // None of these can hold a line feed.
+        for part in [method.as_str(), target].into_iter().chain(headers) {
+            mac.update(part.as_bytes());
             mac.update(b"\n");
-        }
-        match body {
-            SignedBody::Small(bytes) => mac.update(blake3::hash(bytes).as_bytes()),
-            SignedBody::Chunk => mac.update(b"chunk"),
         }
         mac.finalize().into_bytes().into()
     }
@@ -101,11 +100,16 @@ pub struct Verifier {
     replays: Mutex<Replays>,
 }
 
-/// The headers of a request's proof, before its body is known.
-pub struct Proof {
-    time: UnixMillis,
-    nonce: Vec<u8>,
-    signature: [u8; 32],
+/// What a request that has proved itself said of its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidBody(String);
+
+impl SaidBody {
+    /// # Errors
+    /// [`AuthError::Wrong`] where the body is another one.
+    pub fn check(&self, body: SignedBody<'_>) -> Result<(), AuthError> {
+        if self.0 == body.text() { Ok(()) } else { Err(AuthError::Wrong) }
+    }
 }
 
 impl Verifier {
@@ -113,48 +117,36 @@ impl Verifier {
         Self { signer: Signer::new(secret), replays: Mutex::new(Replays::new(GENERATION)) }
     }
 
-    /// Takes the proof out of the headers and refuses, before the body is read, what is too old or not one at all.
+    /// Checks the proof in the headers, before anything of the body is read; the body is then to be checked against
+    /// what this returns.
     ///
     /// # Errors
-    /// [`AuthError::Missing`] and [`AuthError::Skewed`].
-    pub fn proof(&self, headers: &HeaderMap, now: UnixMillis) -> Result<Proof, AuthError> {
+    /// See [`AuthError`].
+    pub fn verify(
+        &self,
+        headers: &HeaderMap,
+        method: &Method,
+        target: &str,
+        now: UnixMillis,
+    ) -> Result<SaidBody, AuthError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or(AuthError::Missing);
-        let time: UnixMillis = text(TIME)?.parse().map_err(|_| AuthError::Missing)?;
-        let nonce = text(NONCE)?.as_bytes().to_vec();
-        if nonce.len() > 64 {
-            return Err(AuthError::Missing);
-        }
+        let (time, nonce, body) = (text(TIME)?, text(NONCE)?, text(BODY)?);
         let mut signature = [0; 32];
         hex::decode_to_slice(text(SIGNATURE)?, &mut signature).map_err(|_| AuthError::Missing)?;
+        let expected = self.signer.signature(method, target, [time, nonce, body]);
+        let time: UnixMillis = time.parse().map_err(|_| AuthError::Missing)?;
         if now.abs_diff(time) > WINDOW_MS {
             return Err(AuthError::Skewed);
         }
-        Ok(Proof { time, nonce, signature })
-    }
-
-    /// Checks the proof against the request.
-    ///
-    /// # Errors
-    /// [`AuthError::Wrong`] and [`AuthError::Replayed`].
-    pub fn verify(
-        &self,
-        proof: &Proof,
-        method: &Method,
-        target: &str,
-        body: SignedBody<'_>,
-        now: UnixMillis,
-    ) -> Result<(), AuthError> {
-        let expected = self.signer.signature(method, target, proof.time, &proof.nonce, body);
-        if !bool::from(expected.ct_eq(&proof.signature)) {
+        if !bool::from(expected.ct_eq(&signature)) {
             return Err(AuthError::Wrong);
         }
         let mut name = [0; 8];
         name.copy_from_slice(&expected[..8]);
-        if self.replays.lock().is_new(u64::from_le_bytes(name), proof.time, now) {
-            Ok(())
-        } else {
-            Err(AuthError::Replayed)
+        if !self.replays.lock().is_new(u64::from_le_bytes(name), time, now) {
+            return Err(AuthError::Replayed);
         }
+        Ok(SaidBody(body.to_owned()))
     }
 }
 
@@ -212,15 +204,8 @@ mod tests {
         Verifier::new(&Secret::new("a secret of the cluster").unwrap())
     }
 
-    fn check(
-        verifier: &Verifier,
-        headers: &HeaderMap,
-        target: &str,
-        body: &[u8],
-        now: UnixMillis,
-    ) -> Result<(), AuthError> {
-        let proof = verifier.proof(headers, now)?;
-        verifier.verify(&proof, &Method::POST, target, SignedBody::Small(body), now)
+    fn check(verifier: &Verifier, headers: &HeaderMap, target: &str, body: &[u8], now: u64) -> Result<(), AuthError> {
+        verifier.verify(headers, &Method::POST, target, now)?.check(SignedBody::Small(body))
     }
 
     fn signed(secret: &str, body: &[u8]) -> HeaderMap {
@@ -244,6 +229,9 @@ mod tests {
         let headers = signed("a secret of the cluster", b"body");
         assert_eq!(check(&verifier, &headers, "/v1/raft?x=2", b"body", NOW), Err(AuthError::Wrong));
         assert_eq!(check(&verifier, &headers, "/v1/raft?x=1", b"bodY", NOW), Err(AuthError::Wrong));
+        let said = Verifier::new(&Secret::new("a secret of the cluster").unwrap());
+        let said = said.verify(&headers, &Method::POST, "/v1/raft?x=1", NOW).unwrap();
+        assert_eq!(said.check(SignedBody::Chunk), Err(AuthError::Wrong));
         let later = NOW + WINDOW_MS + 1;
         assert_eq!(check(&verifier, &headers, "/v1/raft?x=1", b"body", later), Err(AuthError::Skewed));
         let other = signed("a secret of another one", b"body");
