@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::{Arguments, Command};
 
@@ -25,7 +26,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// A connection, a segment and a table of an index each take a file descriptor: asks for as many as are allowed.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 fn run(arguments: Arguments) -> Result<()> {
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Command::Server(server) => {
