@@ -25,16 +25,14 @@ pub fn rebuild_index(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the disks that are left a majority of their own, once what is lost was shown and agreed to.
+/// Makes the one disk that is left of two go on alone, once what it means was shown and agreed to.
 ///
 /// # Errors
-/// A directory is in use or not a disk of Cairn, it was not agreed, or there is nothing to recover.
-pub async fn recover(directories: &[PathBuf], yes: bool) -> Result<()> {
+/// A directory is in use or not a disk of Cairn, it was not agreed, or it is not needed or not safe.
+pub async fn recover(directories: Vec<PathBuf>, yes: bool) -> Result<()> {
     println!(
-        "This makes the {} given director{} the whole of the metadata, for good. What only a lost disk held is lost;\n\
-         of two disks each holds every commit. A lost disk that comes back later is refused.",
-        directories.len(),
-        if directories.len() == 1 { "y" } else { "ies" }
+        "This makes the disk that is left go on alone, for good, with one copy of everything. Nothing that was\n\
+         acknowledged is lost, since each of two disks holds all of it. The other disk is refused if it comes back."
     );
     if !yes {
         ensure!(std::io::stdin().is_terminal(), "nobody is there to ask; say --yes");
@@ -44,5 +42,7 @@ pub async fn recover(directories: &[PathBuf], yes: bool) -> Result<()> {
         std::io::stdin().read_line(&mut answer)?;
         ensure!(answer.trim() == "yes", "nothing was changed");
     }
-    anyhow::bail!("not built yet")
+    let done = cairn_storage::node::recover(directories).await?;
+    println!("Disk {} goes on alone; disk {} is left out. Start the server with its directory only.", done.disk, done.lost);
+    Ok(())
 }

@@ -56,6 +56,6 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Command::User(user) => runtime.block_on(admin::user(user)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
-        Command::Recover(recover) => runtime.block_on(disks::recover(&recover.directories, recover.yes)),
+        Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),
     }
 }

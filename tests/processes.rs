@@ -126,6 +126,7 @@ async fn of_two_directories_one_alone_serves_only_after_recover() {
 
     let recovered = cairn().args(["recover", "--yes"]).arg(&server.disks()[0]).output().expect("it runs");
     assert!(recovered.status.success(), "{}", String::from_utf8_lossy(&recovered.stderr));
+    server.leave_out_last_disk();
     server.restart().await;
     assert_eq!(s3.get("two", "key").await, Some(body(1, 100_000)));
     s3.put("two", "after", body(2, 100_000)).await;

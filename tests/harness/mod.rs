@@ -122,6 +122,11 @@ impl Server {
         &self.disks
     }
 
+    /// The next start is without the last directory.
+    pub fn leave_out_last_disk(&mut self) {
+        self.disks.pop();
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

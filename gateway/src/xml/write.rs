@@ -181,14 +181,13 @@ pub fn error(error: &S3Error, resource: &str, request_id: &str, host_id: &str) -
     document
 }
 
-/// Appends `value` percent-encoded as S3 does for `encoding-type=url`: letters, digits and `-_.*/` stay, a space
-/// becomes `+`.
+/// Appends `value` percent-encoded for `encoding-type=url`: letters, digits and `-_.*/` stay. S3 writes `+` for a
+/// space; `%20` is read alike by clients that take `+` for a space and by those that do not.
 pub fn url_encode(out: &mut String, value: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in value.as_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => out.push(char::from(byte)),
-            b' ' => out.push('+'),
             _ => {
                 out.push('%');
                 out.push(char::from(HEX[usize::from(byte >> 4)]));
@@ -263,7 +262,7 @@ mod tests {
     fn keys_are_percent_encoded_on_request_only() {
         let mut document = Document::plain("R");
         document.encoded("K", "a b+c/é<&\n*~", true).encoded("K", "a b", false);
-        assert_eq!(document.finish(), format!("{PROLOG}<R><K>a+b%2Bc/%C3%A9%3C%26%0A*%7E</K><K>a b</K></R>"));
+        assert_eq!(document.finish(), format!("{PROLOG}<R><K>a%20b%2Bc/%C3%A9%3C%26%0A*%7E</K><K>a b</K></R>"));
     }
 
     #[test]

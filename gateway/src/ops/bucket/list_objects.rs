@@ -52,12 +52,12 @@ mod tests {
         let params = params("prefix=a%20&delimiter=%2B&encoding-type=url");
         let document = document("bucket", &params, "a b", &page(&["a b", "a c+/"], true), &Owners::default()).finish();
         for part in [
-            "<Prefix>a+</Prefix>",
+            "<Prefix>a%20</Prefix>",
             "<Delimiter>%2B</Delimiter>",
             "<EncodingType>url</EncodingType>",
-            "<Marker>a+b</Marker>",
-            "<Key>a+b</Key>",
-            "<CommonPrefixes><Prefix>a+c%2B/</Prefix></CommonPrefixes>",
+            "<Marker>a%20b</Marker>",
+            "<Key>a%20b</Key>",
+            "<CommonPrefixes><Prefix>a%20c%2B/</Prefix></CommonPrefixes>",
         ] {
             assert!(document.contains(part), "{part} in {document}");
         }
