@@ -222,7 +222,7 @@ async fn deleted_data_is_collected_after_the_grace_time() {
 }
 
 async fn chunks(server: &Server) -> f64 {
-    server.metric("cairn_chunk_store_chunks", "").await
+    server.metric("cairn_chunk_chunks", "").await
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test takes a disk away; nothing needs to be durable")]

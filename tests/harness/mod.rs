@@ -76,7 +76,6 @@ impl Server {
             .args(&self.disks)
             .args(["--listen", &format!("127.0.0.1:{}", self.s3_port)])
             .args(["--rpc", &format!("127.0.0.1:{}", self.rpc_port)])
-            .args(["--reserve", "16MiB"])
             .args(&self.arguments);
         command
     }
@@ -182,6 +181,7 @@ pub fn cairn() -> Command {
         .env("CAIRN_ROOT_ACCESS_KEY", ROOT_ACCESS_KEY)
         .env("CAIRN_ROOT_SECRET_KEY", ROOT_SECRET_KEY)
         .env("CAIRN_CLUSTER_SECRET", CLUSTER_SECRET)
+        .env("CAIRN_RESERVE", "16MiB")
         .stdin(Stdio::null());
     command
 }

@@ -42,7 +42,9 @@ impl S3 {
         let headers = self.headers(method, path, query, &payload_hash(&body));
         let separator = if query.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{separator}{query}", self.url);
-        self.http.request(method.parse().expect("a method"), url).headers(headers).body(body).send().await
+        let request = self.http.request(method.parse().expect("a method"), url).headers(headers);
+        // Of an empty body reqwest says nothing, and S3 wants the length of every upload.
+        request.header("content-length", body.len()).body(body).send().await
     }
 
     /// The head of an HTTP/1.1 request whose body is not signed, for a test that writes to the socket itself.

@@ -5,6 +5,7 @@ pub mod multipart;
 pub mod object;
 
 #[cfg(test)]
+#[path = "cluster_test.rs"]
 mod cluster;
 
 use cairn_storage::types::UserId;
