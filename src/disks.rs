@@ -43,6 +43,9 @@ pub async fn recover(directories: Vec<PathBuf>, yes: bool) -> Result<()> {
         ensure!(answer.trim() == "yes", "nothing was changed");
     }
     let done = cairn_storage::node::recover(directories).await?;
-    println!("Disk {} goes on alone; disk {} is left out. Start the server with its directory only.", done.disk, done.lost);
+    println!(
+        "Disk {} goes on alone; disk {} is left out. Start the server with its directory only.",
+        done.disk, done.lost
+    );
     Ok(())
 }
