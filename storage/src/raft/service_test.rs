@@ -96,7 +96,7 @@ async fn a_process_that_was_cut_off_catches_up_by_a_snapshot_over_the_wire() {
     let process = network.process(cut);
     process.start(cut, Origin::Existing).await;
     process.until("all commands", |process| process.count_on(cut) == 32).await;
-    assert_eq!(process.status(cut).installed_snapshots, 1);
+    process.until("an installed snapshot", |process| process.status(cut).installed_snapshots == 1).await;
     network.shutdown().await;
 }
 
