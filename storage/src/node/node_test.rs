@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::client::{Client, DiskError, remote};
 use crate::meta::command::{NewBody, WriteCondition};
-use crate::meta::record::{Attributes, ChunkEntry, ETag};
+use crate::meta::record::{Attributes, ChunkEntry, DirectoryState, ETag};
 use crate::meta::{Answer, Command, Outcome, Query, RootCommand};
 use crate::repair::RepairOptions;
 use crate::types::{BucketId, ChunkId, DiskId, ManifestId, ROOT_GROUP, UserId};
@@ -174,7 +174,8 @@ async fn a_disk_that_is_lost_while_it_runs_comes_back_and_is_repaired() {
     let (here, away) = (dir.path().join("disk2"), dir.path().join("away"));
     std::fs::create_dir(&away).unwrap();
     std::process::Command::new("mv").arg(&here).arg(&away).status().unwrap();
-    eventually("the loss is seen", || async { !client.is_up(lost) }).await;
+    eventually("the loss is seen", || async { node.status().absent.len() == 1 }).await;
+    assert!(!client.is_up(lost));
 
     let while_away = put(&client, bucket, "while-away", b"while away").await;
     assert!(!has(&client, lost, while_away, b"while away").await);
@@ -408,6 +409,37 @@ async fn a_first_start_that_was_killed_before_its_end_goes_on() {
     assert!(node.is_ready());
     make_bucket(&node.client(), "things").await;
     assert_eq!(node.status().replicas.len(), 6);
+    node.shutdown().await;
+}
+
+async fn directory_entry(client: &Client, name: &str) -> Option<crate::meta::record::DirectoryEntry> {
+    match client.query(ROOT_GROUP, Query::Directory { name: name.to_owned() }).await.unwrap() {
+        Answer::Directory(entry) => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creations_and_deletions_of_buckets_that_were_cut_off_are_finished() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 1).await;
+    let (client, world): (_, &dyn World) = (node.client(), &*node.view);
+    let owner = root_user(&client).await;
+    let reserve =
+        |name: &str| RootCommand::ReserveBucket { name: name.to_owned(), owner, region: "r".to_owned(), group: GROUP };
+    client.command(ROOT_GROUP, Command::Root(reserve("reserved"))).await.unwrap().unwrap();
+    repair::buckets::finish_creations(world, 60_000).await.unwrap();
+    assert_eq!(directory_entry(&client, "reserved").await.unwrap().state, DirectoryState::Creating);
+    repair::buckets::finish_creations(world, 0).await.unwrap();
+    let entry = directory_entry(&client, "reserved").await.unwrap();
+    assert_eq!(entry.state, DirectoryState::Active);
+    assert!(matches!(client.query(GROUP, Query::Bucket { bucket: entry.id }).await, Ok(Answer::Bucket(Some(_)))));
+
+    let sealed = make_bucket(&client, "sealed").await;
+    client.command(GROUP, Command::SealBucket { bucket: sealed }).await.unwrap().unwrap();
+    repair::buckets::finish_deletions(world).await.unwrap();
+    assert_eq!(directory_entry(&client, "sealed").await, None);
+    assert!(directory_entry(&client, "reserved").await.is_some());
     node.shutdown().await;
 }
 

@@ -12,8 +12,9 @@ use crate::raft::{Origin, StartError};
 use crate::repair::{self, World};
 use crate::types::{GroupId, ReplicaId};
 
-/// How often a disk is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a disk is looked at. More often than its stores look at their directories: that a disk went away must be
+/// seen here before they fail because of it, or it cannot come back.
+const LOOK: Duration = Duration::from_millis(250);
 /// A disk that does not answer a look within this is passed over until it does.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the closing of a disk that is gone is waited for.

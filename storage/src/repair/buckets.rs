@@ -24,7 +24,7 @@ pub async fn run(world: Arc<dyn World>, _options: RepairOptions) {
         if !world.leads(ROOT_GROUP) {
             continue;
         }
-        if let Err(error) = finish_creations(&*world).await {
+        if let Err(error) = finish_creations(&*world, UNFINISHED_AFTER_MS).await {
             tracing::debug!(%error, "half-done creations of buckets wait");
         }
         if let Err(error) = finish_deletions(&*world).await {
@@ -33,13 +33,13 @@ pub async fn run(world: Arc<dyn World>, _options: RepairOptions) {
     }
 }
 
-async fn finish_creations(world: &dyn World) -> Result<(), ServiceError> {
+pub(crate) async fn finish_creations(world: &dyn World, older_than_ms: u64) -> Result<(), ServiceError> {
     let client = world.client();
     let Answer::DirectoryList { entries, .. } = client.query(ROOT_GROUP, Query::DirectoryUnfinished).await? else {
         return Ok(());
     };
     for entry in entries {
-        if now_ms().saturating_sub(entry.created_ms) < UNFINISHED_AFTER_MS {
+        if now_ms().saturating_sub(entry.created_ms) < older_than_ms {
             continue;
         }
         let DirectoryEntry { name, id, group, owner, region, created_ms, .. } = entry;
@@ -63,7 +63,7 @@ async fn finish_creations(world: &dyn World) -> Result<(), ServiceError> {
 }
 
 /// A bucket that is active in the directory and unknown to its group was sealed, and its name not yet freed.
-async fn finish_deletions(world: &dyn World) -> Result<(), ServiceError> {
+pub(crate) async fn finish_deletions(world: &dyn World) -> Result<(), ServiceError> {
     let client = world.client();
     let mut after = None;
     loop {

@@ -4,7 +4,7 @@
 //! Nothing here is needed for an answer to a client, and nothing here may be in its way: concurrency is bounded, and
 //! every loop rests between its steps.
 
-mod buckets;
+pub(crate) mod buckets;
 mod collect;
 mod heal;
 mod plan;
