@@ -1,8 +1,8 @@
 use http::{HeaderValue, Method};
 
+use super::super::DataSettings;
 use super::super::checksum;
 use super::super::fake::{Fake, GROUP};
-use super::super::DataSettings;
 use super::*;
 use crate::auth::sign::{Credentials, Unsigned, sign_headers};
 use crate::auth::{Parsed, RequestHead, Rules, parse};
