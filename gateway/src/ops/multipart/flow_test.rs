@@ -271,7 +271,7 @@ async fn open_uploads_are_listed() {
     let folded = list("delimiter=/&encoding-type=url").await;
     assert_eq!(folded.text().matches("<Upload>").count(), 3);
     assert!(folded.text().contains("<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>"));
-    assert!(folded.text().contains("<Key>c+d</Key>"));
+    assert!(folded.text().contains("<Key>c%20d</Key>"));
 
     let mut seen = 0;
     let mut markers = String::new();

@@ -200,10 +200,10 @@ mod tests {
         let entries = [UploadEntry::CommonPrefix("a b/".into()), upload("c d")];
         let shown = document("bucket", &asked, &entries, true, &names).finish();
         for expected in [
-            "<NextKeyMarker>c+d</NextKeyMarker><NextUploadIdMarker>07070707070707070707070707070707<",
-            "<MaxUploads>2</MaxUploads><IsTruncated>true</IsTruncated><Upload><Key>c+d</Key>",
+            "<NextKeyMarker>c%20d</NextKeyMarker><NextUploadIdMarker>07070707070707070707070707070707<",
+            "<MaxUploads>2</MaxUploads><IsTruncated>true</IsTruncated><Upload><Key>c%20d</Key>",
             "<Owner><ID>02020202020202020202020202020202</ID><DisplayName>Ann</DisplayName></Owner>",
-            "<CommonPrefixes><Prefix>a+b/</Prefix></CommonPrefixes>",
+            "<CommonPrefixes><Prefix>a%20b/</Prefix></CommonPrefixes>",
         ] {
             assert!(shown.contains(expected), "{expected} in {shown}");
         }
