@@ -75,7 +75,7 @@ def mount(environment, bucket, tmp_path):
     log = (tmp_path / "mount.log").open("w")
     child = subprocess.Popen(
         ["rclone", "mount", f"cairn:{bucket}", at, "--vfs-cache-mode", "writes", "--dir-cache-time", "1s",
-         "--vfs-write-back", "0s", "--cache-dir", tmp_path / "cache"],
+         "--vfs-write-back", "0s", "--cache-dir", tmp_path / "cache", "-vv"],
         env=environment, stdout=log, stderr=log,
     )
     deadline = time.monotonic() + 20
@@ -99,11 +99,20 @@ def uploaded(rclone, bucket, names):
         time.sleep(0.1)
 
 
+def written_back(log, name):
+    """Waits until the mount has done with the upload: rclone loses a file that is renamed while it goes up."""
+    deadline = time.monotonic() + 20
+    while f"{name}: vfs cache: writeback object" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
 def test_files_written_renamed_and_read_through_a_mount(mount, rclone, bucket, tmp_path):
     digest = make_file(mount / "dir" / "written.bin", 3_000_000)
     (mount / "note.txt").write_text("first\n")
     with (mount / "note.txt").open("a") as note:
         note.write("second\n")
+    written_back(tmp_path / "mount.log", "dir/written.bin")
     (mount / "dir" / "written.bin").rename(mount / "renamed.bin")
     uploaded(rclone, bucket, ["note.txt", "renamed.bin"])
     assert sha256(mount / "renamed.bin") == digest
