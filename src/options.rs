@@ -28,9 +28,52 @@ pub struct Given {
     )]
     pub rpc: Option<SocketAddr>,
 
-    /// Internal addresses of nodes of the cluster to talk to.
-    #[arg(long, env = "CAIRN_JOIN", value_name = "ADDR,...", value_delimiter = ',')]
+    /// Where other processes reach the internal HTTP, if not where it listens.
+    #[arg(
+        long,
+        env = "CAIRN_ADVERTISE",
+        value_name = "ADDR",
+        help = "Where others reach the internal HTTP [default: where it listens]"
+    )]
+    pub advertise: Option<String>,
+
+    /// Internal addresses of nodes of the cluster to talk to; all addresses of a name are tried.
+    #[arg(
+        long,
+        env = "CAIRN_JOIN",
+        value_name = "ADDR,...",
+        value_delimiter = ',',
+        help = "Nodes of the cluster to join, HOST:PORT; a node that is given any never forms a cluster by itself"
+    )]
     pub join: Option<Vec<String>>,
+
+    /// How many nodes are started alike: the one of the lowest id forms the cluster when all of them wait.
+    #[arg(
+        long,
+        env = "CAIRN_BOOTSTRAP_EXPECT",
+        value_name = "N",
+        help = "Form a cluster once so many nodes wait at the addresses to join"
+    )]
+    pub bootstrap_expect: Option<usize>,
+
+    /// How many metadata groups a new cluster gets beside the root group.
+    #[arg(
+        long,
+        env = "CAIRN_METADATA_GROUPS",
+        value_name = "N",
+        help = "Metadata groups of a new cluster, 1 to 64 [default: 4]"
+    )]
+    pub metadata_groups: Option<u32>,
+
+    /// How long a disk is silent before others take over its share.
+    #[arg(
+        long,
+        env = "CAIRN_OUT_AFTER",
+        value_name = "TIME",
+        help = "How long a disk is silent before its data is copied to others [default: 10m]"
+    )]
+    #[serde(deserialize_with = "text")]
+    pub out_after: Option<humantime::Duration>,
 
     /// A label: copies of a chunk go to distinct racks first.
     #[arg(long, env = "CAIRN_RACK", value_name = "NAME", help = "The rack of this node [default: default]")]
@@ -104,7 +147,11 @@ pub enum LogFormat {
 pub struct Settings {
     pub listen: SocketAddr,
     pub rpc: SocketAddr,
+    pub advertise: Option<String>,
     pub join: Vec<String>,
+    pub bootstrap_expect: Option<usize>,
+    pub metadata_groups: u32,
+    pub out_after: Duration,
     pub rack: String,
     pub domains: Vec<String>,
     pub region: String,
@@ -135,7 +182,11 @@ impl Given {
         Self {
             listen: self.listen.or(other.listen),
             rpc: self.rpc.or(other.rpc),
+            advertise: self.advertise.or(other.advertise),
             join: self.join.or(other.join),
+            bootstrap_expect: self.bootstrap_expect.or(other.bootstrap_expect),
+            metadata_groups: self.metadata_groups.or(other.metadata_groups),
+            out_after: self.out_after.or(other.out_after),
             rack: self.rack.or(other.rack),
             domain: self.domain.or(other.domain),
             region: self.region.or(other.region),
@@ -160,7 +211,11 @@ impl Given {
         let settings = Settings {
             listen: given.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
             rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
+            advertise: given.advertise,
             join: given.join.unwrap_or_default(),
+            bootstrap_expect: given.bootstrap_expect,
+            metadata_groups: given.metadata_groups.unwrap_or(4),
+            out_after: given.out_after.map_or(Duration::from_secs(600), Into::into),
             rack: given.rack.unwrap_or_else(|| "default".to_owned()),
             domains: given.domain.unwrap_or_else(|| vec!["localhost".to_owned()]),
             region: given.region.unwrap_or_else(|| "us-east-1".to_owned()),

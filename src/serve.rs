@@ -41,6 +41,7 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
     let count = directories.len();
     let node = Node::start(node_options(directories, &settings)?).await?;
     match count {
+        _ if !settings.join.is_empty() => {}
         1 => tracing::warn!("one directory: one copy of everything; three are needed to survive the loss of a disk"),
         2 => tracing::warn!("two directories: the loss of one stops everything until `cairn recover`; use three"),
         _ => {}
@@ -60,7 +61,9 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
     let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
     wait_until_ready(&node).await;
     let (root, made) = node.root_credentials();
-    banner::print(settings.listen, &settings.region, &root.access_key, made.then_some(root.secret_key.as_str()));
+    let access_key = root.map_or("<ACCESS KEY>", |root| root.access_key.as_str());
+    let new_secret = root.filter(|_| made).map(|root| root.secret_key.as_str());
+    banner::print(settings.listen, &settings.region, access_key, new_secret);
     serving.await.context("the S3 side ended")?;
     node.shutdown().await;
     Ok(())
@@ -71,7 +74,6 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
 /// # Errors
 /// As [`server`].
 pub async fn storage(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
-    ensure!(settings.join.is_empty(), "joining a cluster is not possible yet; start without --join");
     let _metrics = record_metrics()?;
     let node = Node::start(node_options(directories, &settings)?).await?;
     wait_until_ready(&node).await;
@@ -139,6 +141,11 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
     let mut options = NodeOptions {
         directories,
         rpc: settings.rpc.to_string(),
+        advertise: settings.advertise.clone(),
+        join: settings.join.clone(),
+        bootstrap_expect: settings.bootstrap_expect,
+        out_after: settings.out_after,
+        metadata_groups: settings.metadata_groups,
         rack: settings.rack.clone(),
         secret: cluster_secret()?,
         root: root_credentials()?,

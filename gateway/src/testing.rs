@@ -177,7 +177,7 @@ impl MetaService for Fake {
 
 impl Disks for Fake {
     fn map(&self) -> Arc<ClusterMap> {
-        let group = |id| GroupEntry { id, replicas: Vec::new() };
+        let group = |id| GroupEntry::new(id, Vec::new());
         Arc::new(ClusterMap {
             cluster: ClusterId::default(),
             epoch: Epoch(1),

@@ -175,7 +175,7 @@ impl MetaService for Back {
 impl Disks for Back {
     fn map(&self) -> Arc<ClusterMap> {
         let disk = |number| DiskEntry { id: disk_id(number), node: NodeId(1), weight: 1, state: DiskState::Active };
-        let group = |number| GroupEntry { id: GroupId(number), replicas: Vec::new() };
+        let group = |number| GroupEntry::new(GroupId(number), Vec::new());
         Arc::new(ClusterMap {
             cluster: ClusterId::default(),
             epoch: Epoch(1),

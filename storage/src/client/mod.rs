@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
-use crate::types::{ChunkId, ClusterMap, DiskId, GroupId, OperationId};
+use crate::types::{ChunkId, ClusterMap, DiskId, Epoch, GroupId, OperationId};
 use crate::wire::Stat;
 
 /// Why a call to a group gave no answer. Whether a command took effect is then unknown; it is safe to send the same
@@ -85,6 +85,10 @@ pub trait RepairService: DiskService {
 
     /// Reads all of a chunk and verifies it. A copy that is corrupt is dropped: the next put makes it anew.
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>>;
+
+    /// Verifies the chunk and promises to keep it for the next hour, so that the asker may drop its own copy, which
+    /// has its home elsewhere. Refused where this side's map is of another epoch than the asker's.
+    fn hold(&self, id: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<(), DiskError>>;
 }
 
 /// The cluster, as seen from this process. Cheap to clone.

@@ -9,14 +9,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::Method;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Client, DiskService, Disks, RepairService};
 use crate::cluster::Secret;
 use crate::types::{ClusterMap, DiskId, Epoch};
-use crate::wire::{Signer, View, message, path};
-use call::{Body, CallError};
+use crate::wire::{Hello, Signer, View, message, path};
+use call::Body;
+pub use call::CallError;
 use disk::RemoteDisk;
 
 /// How often a node is asked for the map and for which disks are up.
@@ -26,6 +28,9 @@ const STALE_AFTER: Duration = Duration::from_secs(5);
 /// How long a node is passed over that did not answer.
 const AVOID_FOR: Duration = Duration::from_secs(2);
 const VIEW_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the answer to a greeting.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections that are kept to each node.
 const IDLE_CONNECTIONS: usize = 64;
@@ -49,36 +54,63 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`]; a wrong secret is one at once.
 pub async fn connect(addresses: &[String], secret: &Secret, patience: Duration) -> Result<Client, ConnectError> {
-    let remote = Arc::new(Remote::new(addresses, secret)?);
+    if addresses.is_empty() {
+        return Err(ConnectError::NoAddress);
+    }
+    let remote = Arc::new(Remote::new(secret, "gateway")?);
+    *remote.joins.write() = resolve(addresses).await;
     let deadline = Instant::now() + patience;
     loop {
         match remote.refresh().await {
             Ok(()) => break,
             Err(CallError::Unauthorized(text)) => return Err(ConnectError::Refused(text)),
             Err(error) if Instant::now() >= deadline => return Err(ConnectError::Unreachable(error.to_string())),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                *remote.joins.write() = resolve(addresses).await;
+            }
         }
     }
-    tokio::spawn(keep_up(Arc::downgrade(&remote)));
+    tokio::spawn(keep_up(Arc::downgrade(&remote), addresses.to_vec()));
     let cluster = Arc::new(Cluster(remote));
     Ok(Client::new(cluster.clone(), cluster))
 }
 
-async fn keep_up(remote: Weak<Remote>) {
+async fn keep_up(remote: Weak<Remote>, addresses: Vec<String>) {
     loop {
         tokio::time::sleep(REFRESH_EVERY).await;
         let Some(remote) = remote.upgrade() else { return };
         if let Err(error) = remote.refresh().await {
             tracing::debug!(%error, "no node tells the map");
+            *remote.joins.write() = resolve(&addresses).await;
         }
     }
 }
 
-/// What a process without disks knows of the cluster.
+/// All addresses that the names stand for; a name that nobody knows now stays as it is.
+pub async fn resolve(names: &[String]) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for name in names {
+        if name.parse::<std::net::SocketAddr>().is_ok() {
+            addresses.push(name.clone());
+            continue;
+        }
+        let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(name.as_str())).await;
+        match found {
+            Ok(Ok(found)) => addresses.extend(found.map(|address| address.to_string())),
+            _ => addresses.push(name.clone()),
+        }
+    }
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(address.clone()));
+    addresses
+}
+
+/// The way to nodes elsewhere, and what is known of them.
 pub struct Remote {
     http: reqwest::Client,
     signer: Signer,
-    joins: Vec<String>,
+    joins: RwLock<Vec<String>>,
     known: RwLock<Known>,
     /// Nodes that did not answer, and until when they are passed over.
     avoided: Mutex<HashMap<String, Instant>>,
@@ -93,14 +125,16 @@ struct Known {
 }
 
 impl Remote {
-    fn new(addresses: &[String], secret: &Secret) -> Result<Self, ConnectError> {
-        if addresses.is_empty() {
-            return Err(ConnectError::NoAddress);
-        }
+    /// `who` is what the process calls itself in its requests.
+    ///
+    /// # Errors
+    /// [`ConnectError::Unreachable`] where no HTTP client can be made.
+    pub fn new(secret: &Secret, who: &str) -> Result<Self, ConnectError> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .http1_only()
             .tcp_nodelay(true)
+            .user_agent(format!("cairn/{} ({who})", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -118,18 +152,61 @@ impl Remote {
         Ok(Self {
             http,
             signer: Signer::new(secret),
-            joins: addresses.to_vec(),
+            joins: RwLock::default(),
             known: RwLock::new(known),
             avoided: Mutex::default(),
         })
+    }
+
+    /// Takes over where each disk is, from a node that finds that out by itself.
+    pub fn set_addresses(&self, addresses: HashMap<DiskId, String>) {
+        self.known.write().addresses = addresses;
+    }
+
+    /// Greets a node.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn hello(&self, address: &str, hello: &Hello) -> Result<Hello, CallError> {
+        let body = Body::message(hello)?;
+        self.call(address, Method::POST, path::HELLO, body, HELLO_TIMEOUT).await?.message(message::MAX_ANSWER_LEN).await
+    }
+
+    /// What a node knows of its cluster.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn view(&self, address: &str) -> Result<View, CallError> {
+        let answer = self.call(address, Method::GET, path::VIEW, Body::Empty, VIEW_TIMEOUT).await?;
+        answer.message(message::MAX_ANSWER_LEN).await
+    }
+
+    /// The id of a node that waits for a cluster to be formed.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a node that does not wait has no such route.
+    pub async fn waiting(&self, address: &str) -> Result<u64, CallError> {
+        let answer = self.call(address, Method::GET, path::WAITING, Body::Empty, VIEW_TIMEOUT).await?;
+        answer.message(message::MAX_ANSWER_LEN).await
+    }
+
+    /// Carries a message of Raft to the node that has the disk, and brings back the reply.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn raft(&self, disk: DiskId, message: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+        let unknown = || CallError::Unreachable("nobody knows where the disk is".to_owned());
+        let address = self.address_of(disk).ok_or_else(unknown)?;
+        let answer = self.call(&address, Method::POST, path::RAFT, Body::Raft(message), timeout).await?;
+        Ok(answer.bytes(message::MAX_RAFT_LEN).await?.into())
     }
 
     /// Asks the nodes, one after the other, for the map.
     async fn refresh(&self) -> Result<(), CallError> {
         let mut failure = CallError::Unreachable("no node".to_owned());
         for address in self.nodes() {
-            match self.call(&address, Method::GET, path::VIEW, Body::Empty, VIEW_TIMEOUT).await {
-                Ok(answer) => return self.take(&address, answer.message(message::MAX_ANSWER_LEN).await?),
+            match self.view(&address).await {
+                Ok(view) => return self.take(&address, view),
                 Err(error) => failure = error,
             }
         }
@@ -142,9 +219,9 @@ impl Remote {
             return Err(CallError::Refused("the node is of another cluster".to_owned()));
         }
         known.at = Instant::now();
-        known.up = view.up.into_iter().collect();
+        known.up = view.up.iter().copied().collect();
         if view.map.epoch >= known.map.epoch {
-            known.addresses = addresses(&view.map, from);
+            known.addresses = addresses(&view, from);
             known.map = view.map;
         }
         Ok(())
@@ -152,7 +229,7 @@ impl Remote {
 
     /// Every node that may be asked, those first that answered lately.
     fn nodes(&self) -> Vec<String> {
-        let mut nodes = self.joins.clone();
+        let mut nodes = self.joins.read().clone();
         nodes.extend(self.known.read().addresses.values().cloned());
         let mut seen = HashSet::new();
         nodes.retain(|address| seen.insert(address.clone()));
@@ -182,13 +259,18 @@ impl Remote {
     }
 }
 
-/// Where to ask for each disk. A node that says that it listens everywhere is asked where it just answered.
-fn addresses(map: &ClusterMap, from: &str) -> HashMap<DiskId, String> {
+/// Where to ask for each disk: where it was heard of last, else where the map has its node. A node that says that it
+/// listens everywhere is asked where it just answered.
+fn addresses(view: &View, from: &str) -> HashMap<DiskId, String> {
     let address = |address: &str| match address.parse::<std::net::SocketAddr>() {
         Ok(socket) if socket.ip().is_unspecified() => from.to_owned(),
         _ => address.to_owned(),
     };
-    map.disks.iter().filter_map(|disk| Some((disk.id, address(&map.node(disk.node)?.address)))).collect()
+    let map = &view.map;
+    let mut addresses: HashMap<DiskId, String> =
+        map.disks.iter().filter_map(|disk| Some((disk.id, address(&map.node(disk.node)?.address)))).collect();
+    addresses.extend(view.places.iter().map(|place| (place.disk, address(&place.address))));
+    addresses
 }
 
 /// A process's way to the cluster.

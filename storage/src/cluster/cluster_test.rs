@@ -3,13 +3,18 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::directory::{Claim, claim, rejoin};
-use super::identity::{self, Found, Identity};
+use super::directory::{Claim, Founding, rejoin};
+use super::identity::{self, Found, Identity, Sibling};
 use super::secret::{self, RootCredentials, Secret};
 use super::{Directory, StartError};
+use crate::types::ClusterId;
 
 fn paths(dir: &Path, count: usize) -> Vec<PathBuf> {
     (1..=count).map(|number| dir.join(format!("disk{number}"))).collect()
+}
+
+fn claim(paths: &[PathBuf], groups: u32) -> Result<Claim, StartError> {
+    super::directory::claim(paths, Founding::Cluster { groups })
 }
 
 /// Forms the directories and ends the first start.
@@ -129,27 +134,85 @@ fn a_copy_of_a_disk_is_refused() {
 }
 
 #[test]
-fn missing_empty_and_damaged_directories_are_absent_and_stay_as_they_are() {
+fn missing_and_damaged_directories_are_absent_and_stay_as_they_are() {
     let dir = TempDir::new().unwrap();
     let paths = paths(dir.path(), 4);
     formed(&paths);
     std::fs::remove_dir_all(&paths[0]).unwrap();
-    std::fs::remove_dir_all(&paths[1]).unwrap();
-    std::fs::create_dir(&paths[1]).unwrap();
     std::fs::write(paths[2].join("cairn.json"), b"{\"format\": 1, \"clus").unwrap();
     let Claim { present, absent, forming } = claim(&paths, 1).unwrap();
-    assert_eq!((present.len(), absent.len(), forming), (1, 3, false));
+    assert_eq!((present.len(), absent.len(), forming), (2, 2, false));
     assert!(!paths[0].exists());
+}
+
+#[test]
+fn an_empty_directory_in_the_place_of_a_disk_becomes_a_new_disk_and_the_old_one_is_left_out() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 3);
+    let before = formed(&paths);
+    std::fs::rename(&paths[1], dir.path().join("aside")).unwrap();
+    std::fs::create_dir(&paths[1]).unwrap();
+    let Claim { present, absent, .. } = claim(&paths, 1).unwrap();
+    assert_eq!((present.len(), absent.len()), (3, 0));
+    let new = &present[1].identity;
+    assert!(before.iter().all(|identity| identity.disk != new.disk));
+    assert_eq!((new.cluster, new.node, new.replicas().count()), (before[0].cluster, before[0].node, 0));
+    for directory in &present {
+        assert!(!directory.identity.has_sibling(before[1].disk) && directory.identity.has_sibling(new.disk));
+    }
+    drop(present);
+    std::fs::rename(&paths[1], dir.path().join("new")).unwrap();
+    std::fs::rename(dir.path().join("aside"), &paths[1]).unwrap();
+    assert!(matches!(claim(&paths, 1), Err(StartError::LeftOut(path)) if path == paths[1]));
+}
+
+#[test]
+fn where_a_file_system_was_mounted_an_empty_directory_is_absent() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    for identity in formed(&paths) {
+        let path = paths.iter().zip(&identity.siblings).find(|(_, sibling)| sibling.disk == identity.disk).unwrap().0;
+        let siblings = identity.siblings.iter().cloned().map(|sibling| Sibling { mounted: true, ..sibling }).collect();
+        Identity { formed: true, siblings, ..identity.clone() }.write(path).unwrap();
+    }
+    std::fs::remove_dir_all(&paths[1]).unwrap();
+    std::fs::create_dir(&paths[1]).unwrap();
+    let Claim { present, absent, .. } = claim(&paths, 1).unwrap();
+    assert_eq!((present.len(), absent.len()), (1, 1));
     assert!(content(&paths[1]).is_empty());
 }
 
 #[test]
-fn a_further_directory_is_refused_while_all_disks_are_there() {
+fn a_further_directory_becomes_a_disk_of_the_node() {
     let dir = TempDir::new().unwrap();
     let paths = paths(dir.path(), 3);
     formed(&paths[..2]);
-    assert!(matches!(claim(&paths, 1), Err(StartError::NewDisk(path)) if path == paths[2]));
-    assert!(!paths[2].exists());
+    let Claim { present, absent, forming } = claim(&paths, 1).unwrap();
+    assert_eq!((present.len(), absent.len(), forming), (3, 0, false));
+    assert!(present.iter().all(|directory| directory.identity.siblings.len() == 3));
+}
+
+#[test]
+fn a_disk_of_another_node_of_the_cluster_is_taken_over() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 4);
+    let cluster = formed(&paths[..2])[0].cluster;
+    let other = super::directory::claim(&paths[2..], Founding::Node(cluster)).unwrap();
+    assert!(!other.forming && other.present.iter().all(|directory| directory.identity.founders.is_empty()));
+    drop(other);
+    let node = claim(&paths[..2], 1).unwrap().present[0].identity.node;
+    let Claim { present, .. } = claim(&paths[..3], 1).unwrap();
+    assert_eq!(present.len(), 3);
+    assert!(present.iter().all(|directory| directory.identity.node == node));
+}
+
+#[test]
+fn a_node_of_another_cluster_is_no_place_for_new_directories_of_this_one() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 1);
+    let cluster = ClusterId::random();
+    super::directory::claim(&paths, Founding::Node(cluster)).unwrap();
+    assert_eq!(super::survey(&paths).unwrap(), Some(cluster));
 }
 
 #[test]
@@ -171,15 +234,16 @@ fn secrets_outlive_the_loss_of_the_first_disk_and_are_for_the_owner_only() {
     let paths = paths(dir.path(), 2);
     formed(&paths);
     let secret = secret::cluster_secret(&paths, None).unwrap();
-    let (root, made) = secret::root_credentials(&paths, None).unwrap();
-    assert!(made);
+    let (root, made) = secret::root_credentials(&paths, None, true).unwrap();
+    assert!(made && root.is_some());
+    assert_eq!(secret::root_credentials(&[dir.path().join("none")], None, false).unwrap(), (None, false));
     for name in ["cluster-secret", "root-credentials"] {
         let mode = std::fs::metadata(paths[1].join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
     let left = &paths[1..];
     assert_eq!(secret::cluster_secret(left, None).unwrap(), secret);
-    assert_eq!(secret::root_credentials(left, None).unwrap(), (root, false));
+    assert_eq!(secret::root_credentials(left, None, true).unwrap(), (root, false));
     std::fs::remove_file(paths[0].join("cluster-secret")).unwrap();
     assert_eq!(secret::cluster_secret(&paths, None).unwrap(), secret);
     assert!(paths[0].join("cluster-secret").exists());
@@ -195,7 +259,7 @@ fn what_the_operator_gives_goes_first_and_is_not_written_down() {
     assert!(!paths[0].join("cluster-secret").exists());
     assert!(matches!(Secret::new("short"), Err(StartError::SecretTooShort)));
     let root = RootCredentials::new("access", "secret");
-    assert_eq!(secret::root_credentials(&paths, Some(root.clone())).unwrap(), (root.clone(), false));
+    assert_eq!(secret::root_credentials(&paths, Some(root.clone()), true).unwrap(), (Some(root.clone()), false));
     assert!(!format!("{root:?} {given:?}").contains("secret\""));
 }
 

@@ -1,13 +1,13 @@
 //! The data directories of one node: which are there, which are lost, and that nobody else has them.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
 use super::StartError;
-use super::identity::{self, Found, Founder, Identity};
+use super::identity::{self, Found, Founder, Identity, Sibling};
 use crate::durable;
 use crate::types::{ClusterId, DiskId, GroupId, NodeId, ROOT_GROUP, ReplicaId};
 
@@ -41,26 +41,44 @@ pub struct Claim {
     pub forming: bool,
 }
 
-/// Looks at all directories, refuses what must not be touched, locks the others and gives identities to those of a
-/// first start: `groups` metadata groups beside the root group, each with a voter on up to three disks. Blocks on the
-/// file system.
+/// What becomes of directories that are all new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Founding {
+    /// A cluster with so many metadata groups beside the root group, each with a voter on up to three of the disks.
+    Cluster { groups: u32 },
+    /// Another node of this cluster.
+    Node(ClusterId),
+}
+
+/// Whether any of the directories is a disk of a cluster that was formed, and of which. Nothing is written.
+///
+/// # Errors
+/// See [`StartError`]: what must not be touched.
+pub fn survey(paths: &[PathBuf]) -> Result<Option<ClusterId>, StartError> {
+    let seen = Seen::look(paths)?;
+    Ok(seen.disks().find(|identity| identity.formed).map(|identity| identity.cluster))
+}
+
+/// Looks at all directories, refuses what must not be touched, locks the others and gives identities to the new ones:
+/// those of a first start, one that is given in addition, and an empty one in the place of a disk that was lost. Blocks
+/// on the file system.
 ///
 /// # Errors
 /// See [`StartError`]. Nothing but the lock files was written where it is a refusal.
-pub fn claim(paths: &[PathBuf], groups: u32) -> Result<Claim, StartError> {
+pub fn claim(paths: &[PathBuf], founding: Founding) -> Result<Claim, StartError> {
     if paths.is_empty() {
         return Err(StartError::NoDirectory);
     }
     refuse_same_path(paths)?;
     // Once without a trace, so that what is refused stays untouched, and once more under the locks.
     let seen = Seen::look(paths)?;
-    if seen.is_formed() { open(paths, &seen) } else { form(paths, &seen, groups) }
+    if seen.is_formed() { open(paths, &seen) } else { form(paths, &seen, founding) }
 }
 
 fn refuse_same_path(paths: &[PathBuf]) -> Result<(), StartError> {
     let mut real: Vec<PathBuf> = Vec::new();
     for path in paths {
-        let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let resolved = resolved(path);
         if real.contains(&resolved) {
             return Err(StartError::GivenTwice(path.clone()));
         }
@@ -69,7 +87,23 @@ fn refuse_same_path(paths: &[PathBuf]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What was found at each path; all identities are of one node, and no disk is there twice.
+/// The path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether a file system is mounted at the path: it is on another device than the directory above.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
+    let path = resolved(path);
+    path.parent().is_some_and(|parent| device(&path).is_some() && device(&path) != device(parent))
+}
+
+fn sibling(disk: DiskId, path: &Path) -> Sibling {
+    Sibling { disk, path: resolved(path), mounted: is_mounted(path) }
+}
+
+/// What was found at each path; all identities are of one cluster, and no disk is there twice.
 struct Seen(Vec<Found>);
 
 impl Seen {
@@ -78,15 +112,12 @@ impl Seen {
         let seen = Self(found);
         let mut known: Vec<(&Path, &Identity)> = Vec::new();
         for (path, identity) in seen.identities(paths) {
-            if let Some((other, first)) = known.first() {
+            if let Some((other, first)) = known.first()
+                && first.cluster != identity.cluster
+            {
                 let (path, other) = (path.to_owned(), other.to_path_buf());
-                if first.cluster != identity.cluster {
-                    let (found, expected) = (identity.cluster, first.cluster);
-                    return Err(StartError::OtherCluster { path, found, other, expected });
-                }
-                if first.node != identity.node {
-                    return Err(StartError::OtherNode { path, other });
-                }
+                let (found, expected) = (identity.cluster, first.cluster);
+                return Err(StartError::OtherCluster { path, found, other, expected });
             }
             if let Some((other, _)) = known.iter().find(|(_, other)| other.disk == identity.disk) {
                 let (path, other) = (path.to_owned(), other.to_path_buf());
@@ -94,11 +125,21 @@ impl Seen {
             }
             known.push((path, identity));
         }
-        let left_out = |disk: DiskId| known.iter().any(|(_, other)| !other.siblings.contains(&disk));
-        if let Some((path, _)) = known.iter().find(|(_, identity)| left_out(identity.disk)) {
-            return Err(StartError::LeftOut(path.to_path_buf()));
+        if let Some(newest) = seen.newest() {
+            // A disk that comes from another node is welcome; one of this node that the others know nothing of was
+            // left out by them.
+            let left_out = |identity: &Identity| identity.node == newest.node && !newest.has_sibling(identity.disk);
+            if let Some((path, _)) = known.iter().find(|(_, identity)| left_out(identity)) {
+                return Err(StartError::LeftOut(path.to_path_buf()));
+            }
         }
         Ok(seen)
+    }
+
+    /// The identity that knows the node best: of the node that most of the disks belong to, the one written last.
+    fn newest(&self) -> Option<&Identity> {
+        let of_node = |node: NodeId| self.disks().filter(|identity| identity.node == node).count();
+        self.disks().max_by_key(|identity| (of_node(identity.node), identity.node, identity.incarnation))
     }
 
     fn identities<'a>(&'a self, paths: &'a [PathBuf]) -> impl Iterator<Item = (&'a Path, &'a Identity)> {
@@ -120,16 +161,68 @@ impl Seen {
     }
 }
 
-/// A start of a cluster that is there: with the disks that can be opened.
+/// What a start makes of a path.
+enum Plan {
+    Absent(String),
+    Open,
+    /// A new disk.
+    Make(DiskId),
+}
+
+/// A start of a cluster that is there: with the disks that can be opened, and with new ones.
 fn open(paths: &[PathBuf], seen: &Seen) -> Result<Claim, StartError> {
-    refuse_new_disk(paths, seen)?;
-    let mut claim = Claim { present: Vec::new(), absent: Vec::new(), forming: false };
+    let Some(newest) = seen.newest().cloned() else { return Err(StartError::NoDirectory) };
+    let mut siblings = newest.siblings.clone();
+    let mut plans = Vec::with_capacity(paths.len());
     for (path, found) in paths.iter().zip(&seen.0) {
-        let opened = match found {
-            Found::Missing => Err("it does not exist".to_owned()),
-            Found::Empty => Err("it is empty, and the other directories know a disk here; is it mounted?".to_owned()),
-            Found::Unreadable(reason) => Err(reason.clone()),
-            Found::Disk(identity) => open_disk(path, identity)?,
+        let plan = match found {
+            Found::Disk(_) => Plan::Open,
+            Found::Unreadable(reason) => Plan::Absent(reason.clone()),
+            Found::Missing | Found::Empty => {
+                let empty = matches!(found, Found::Empty);
+                let here = siblings.iter().position(|sibling| {
+                    sibling.path == resolved(path) && seen.disks().all(|identity| identity.disk != sibling.disk)
+                });
+                match here {
+                    Some(_) if !empty => Plan::Absent("it does not exist".to_owned()),
+                    Some(at) if siblings[at].mounted && !is_mounted(path) => {
+                        Plan::Absent("the file system that was mounted there is not".to_owned())
+                    }
+                    Some(at) => {
+                        let lost = siblings.remove(at);
+                        tracing::warn!(path = %path.display(), lost = %lost.disk, "an empty disk replaces one");
+                        Plan::Make(DiskId::random())
+                    }
+                    None => Plan::Make(DiskId::random()),
+                }
+            }
+        };
+        plans.push(plan);
+    }
+
+    // The list of the node's disks as it is from now on.
+    for ((path, found), plan) in paths.iter().zip(&seen.0).zip(&plans) {
+        let disk = match (found, plan) {
+            (Found::Disk(identity), _) => identity.disk,
+            (_, Plan::Make(disk)) => *disk,
+            _ => continue,
+        };
+        siblings.retain(|sibling| sibling.disk != disk);
+        siblings.push(sibling(disk, path));
+    }
+    let incarnation = seen.disks().map(|identity| identity.incarnation).max().unwrap_or(0) + 1;
+    let identity = Identity { incarnation, formed: true, siblings, ..newest };
+
+    let mut claim = Claim { present: Vec::new(), absent: Vec::new(), forming: false };
+    for ((path, found), plan) in paths.iter().zip(&seen.0).zip(plans) {
+        let opened = match (plan, found) {
+            (Plan::Absent(reason), _) => Err(reason),
+            (Plan::Make(disk), _) => make_disk(path, &Identity { disk, ..identity.clone() }),
+            (Plan::Open, Found::Disk(before)) => {
+                let now = Identity { disk: before.disk, founders: before.founders.clone(), ..identity.clone() };
+                open_disk(path, before, now)?
+            }
+            (Plan::Open, _) => Err("it changed under our eyes".to_owned()),
         };
         match opened {
             Ok(directory) => claim.present.push(directory),
@@ -141,6 +234,20 @@ fn open(paths: &[PathBuf], seen: &Seen) -> Result<Claim, StartError> {
         return Err(StartError::NoDisk(reasons.join("; ")));
     }
     Ok(claim)
+}
+
+/// Gives an identity to an empty directory.
+fn make_disk(path: &Path, identity: &Identity) -> Result<Directory, String> {
+    let made = durable::create_dir(path).map_err(|error| StartError::io(path, &error)).and_then(|()| {
+        let lock = lock(path)?;
+        match identity::inspect(path)? {
+            Found::Empty => {}
+            _ => return Err(StartError::Locked(path.to_owned())),
+        }
+        identity.write(path).map_err(|error| StartError::io(path, &error))?;
+        Ok(Directory { path: path.to_owned(), identity: identity.clone(), _lock: lock })
+    });
+    made.map_err(|error| error.to_string())
 }
 
 /// Takes a directory that was absent when the node started, or went away since, if the disk in it is one of the
@@ -161,43 +268,29 @@ pub fn rejoin(path: &Path, cluster: ClusterId, node: NodeId, taken: &[DiskId]) -
     if taken.contains(&identity.disk) {
         return Err(format!("disk {} is in use already", identity.disk));
     }
-    open_disk(path, &identity).map_err(|error| error.to_string())?
-}
-
-/// An empty directory stands for a lost disk, as long as one is lost.
-fn refuse_new_disk(paths: &[PathBuf], seen: &Seen) -> Result<(), StartError> {
-    let lost = seen.disks().next().map_or(0, |identity| {
-        identity.siblings.iter().filter(|sibling| seen.disks().all(|disk| disk.disk != **sibling)).count()
-    });
-    let without: Vec<_> =
-        paths.iter().zip(&seen.0).filter(|(_, found)| !matches!(found, Found::Disk(_))).map(|(path, _)| path).collect();
-    match without.get(lost) {
-        Some(path) => Err(StartError::NewDisk(path.to_path_buf())),
-        None => Ok(()),
-    }
+    let now = Identity { incarnation: identity.incarnation + 1, formed: true, ..(*identity).clone() };
+    open_disk(path, &identity, now).map_err(|error| error.to_string())?
 }
 
 /// The inner error makes the disk absent, the outer one refuses the start.
-fn open_disk(path: &Path, seen: &Identity) -> Result<Result<Directory, String>, StartError> {
+fn open_disk(path: &Path, seen: &Identity, now: Identity) -> Result<Result<Directory, String>, StartError> {
     let lock = match lock(path) {
         Ok(lock) => lock,
         Err(StartError::Directory { message, .. }) => return Ok(Err(message)),
         Err(refused) => return Err(refused),
     };
-    let mut identity = match identity::inspect(path)? {
-        Found::Disk(identity) if *identity == *seen => *identity,
+    match identity::inspect(path)? {
+        Found::Disk(identity) if *identity == *seen => {}
         _ => return Err(StartError::Locked(path.to_owned())),
-    };
-    identity.incarnation += 1;
-    identity.formed = true;
-    Ok(match identity.write(path) {
-        Ok(()) => Ok(Directory { path: path.to_owned(), identity, _lock: lock }),
+    }
+    Ok(match now.write(path) {
+        Ok(()) => Ok(Directory { path: path.to_owned(), identity: now, _lock: lock }),
         Err(error) => Err(error.to_string()),
     })
 }
 
 /// A first start, or one that goes on with a first start that was cut off.
-fn form(paths: &[PathBuf], seen: &Seen, groups: u32) -> Result<Claim, StartError> {
+fn form(paths: &[PathBuf], seen: &Seen, founding: Founding) -> Result<Claim, StartError> {
     for (path, found) in paths.iter().zip(&seen.0) {
         if let Found::Unreadable(reason) = found {
             return Err(StartError::Directory { path: path.clone(), message: reason.clone() });
@@ -207,16 +300,15 @@ fn form(paths: &[PathBuf], seen: &Seen, groups: u32) -> Result<Claim, StartError
     if let Some(begun) = begun.filter(|begun| begun.siblings.len() != paths.len()) {
         return Err(StartError::FormationCutOff { expected: begun.siblings.len(), given: paths.len() });
     }
-    let template = begun.cloned().unwrap_or_else(|| found_cluster(paths.len(), groups));
-    let mut unused: Vec<DiskId> = template.siblings.clone();
-    unused.retain(|sibling| seen.disks().all(|disk| disk.disk != *sibling));
-    let mut unused = unused.into_iter();
-
     let mut locks = Vec::with_capacity(paths.len());
     for path in paths {
         durable::create_dir(path).map_err(|error| StartError::io(path, &error))?;
         locks.push(lock(path)?);
     }
+    let template = begun.cloned().unwrap_or_else(|| found(paths, founding));
+    let unused = template.siblings.iter().map(|sibling| sibling.disk);
+    let unused: Vec<DiskId> = unused.filter(|id| seen.disks().all(|disk| disk.disk != *id)).collect();
+    let mut unused = unused.into_iter();
     let mut present = Vec::with_capacity(paths.len());
     for ((path, found), lock) in paths.iter().zip(&seen.0).zip(locks) {
         let identity = match (identity::inspect(path)?, found) {
@@ -232,24 +324,31 @@ fn form(paths: &[PathBuf], seen: &Seen, groups: u32) -> Result<Claim, StartError
         };
         present.push(Directory { path: path.clone(), identity, _lock: lock });
     }
-    Ok(Claim { present, absent: Vec::new(), forming: true })
+    // Where it is another node of a cluster nothing is left to be done: the cluster hears of it when it runs.
+    Ok(Claim { forming: present.iter().any(|directory| !directory.identity.formed), present, absent: Vec::new() })
 }
 
-/// A new cluster of one node: its ids, and who votes where.
-fn found_cluster(disks: usize, groups: u32) -> Identity {
-    let siblings: Vec<DiskId> = (0..disks).map(|_| DiskId::random()).collect();
-    let founders = (ROOT_GROUP.0..=groups)
-        .flat_map(|group| siblings.iter().take(MAX_VOTERS).map(move |disk| (GroupId(group), *disk)))
-        .zip(1..)
-        .map(|((group, disk), replica)| Founder { group, replica: ReplicaId(replica), disk })
-        .collect();
+/// A new node: its ids and, where it founds a cluster, who votes where.
+fn found(paths: &[PathBuf], founding: Founding) -> Identity {
+    let siblings: Vec<Sibling> = paths.iter().map(|path| sibling(DiskId::random(), path)).collect();
+    let voters = |groups: u32| {
+        (ROOT_GROUP.0..=groups)
+            .flat_map(|group| siblings.iter().take(MAX_VOTERS).map(move |sibling| (GroupId(group), sibling.disk)))
+            .zip(1..)
+            .map(|((group, disk), replica)| Founder { group, replica: ReplicaId(replica), disk })
+            .collect()
+    };
+    let (cluster, formed, founders) = match founding {
+        Founding::Cluster { groups } => (ClusterId::random(), false, voters(groups)),
+        Founding::Node(cluster) => (cluster, true, Vec::new()),
+    };
     Identity {
-        cluster: ClusterId::random(),
-        disk: siblings.first().copied().unwrap_or_default(),
+        cluster,
+        disk: siblings.first().map(|sibling| sibling.disk).unwrap_or_default(),
         // Short enough for a number of JSON, long enough to be unique without asking.
         node: NodeId(rand::random::<u64>() >> 12),
         incarnation: 1,
-        formed: false,
+        formed,
         siblings,
         founders,
     }

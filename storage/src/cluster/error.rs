@@ -19,14 +19,12 @@ pub enum StartError {
     NewerFormat { path: PathBuf, format: u32, known: u32 },
     #[error("{} belongs to cluster {found}, {} to cluster {expected}", .path.display(), .other.display())]
     OtherCluster { path: PathBuf, found: ClusterId, other: PathBuf, expected: ClusterId },
-    #[error("{} belongs to another node of the cluster than {}", .path.display(), .other.display())]
-    OtherNode { path: PathBuf, other: PathBuf },
     #[error("{} and {} are the same disk {disk}; one is a copy of the other", .path.display(), .other.display())]
     SameDisk { path: PathBuf, other: PathBuf, disk: DiskId },
-    #[error("{} is new, and every disk of the cluster is there already; adding a disk is not possible yet", .0.display())]
-    NewDisk(PathBuf),
     #[error("{} was left out of the cluster by a recovery; give an empty directory in its place", .0.display())]
     LeftOut(PathBuf),
+    #[error("cannot join the cluster: {0}")]
+    Join(String),
     #[error("recovery is refused: {0}")]
     Recovery(String),
     #[error("the first start was cut off; start again with the same {expected} directories ({given} were given)")]

@@ -1,6 +1,6 @@
 //! `cairn.json`: which disk of which cluster a directory is, and who its siblings are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,20 @@ pub struct Identity {
     pub incarnation: u64,
     /// Whether the first start came to its end: until then nothing was acknowledged.
     pub formed: bool,
-    /// All disks of the node, this one too, in the order of the command line.
-    pub siblings: Vec<DiskId>,
+    /// All disks of the node, this one too, in the order of the command line. Of several identities that of the
+    /// greatest incarnation is right.
+    pub siblings: Vec<Sibling>,
     /// Every replica that the first start gave to a disk.
     pub founders: Vec<Founder>,
+}
+
+/// A disk of the same node, and where it was last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    pub disk: DiskId,
+    pub path: PathBuf,
+    /// Whether a file system was mounted at the path. An empty directory where one was is no empty disk.
+    pub mounted: bool,
 }
 
 /// A voter of a group as the cluster was formed.
@@ -51,8 +61,15 @@ struct FileV1 {
     node: u64,
     incarnation: u64,
     formed: bool,
-    siblings: Vec<String>,
+    siblings: Vec<SiblingV1>,
     founders: Vec<FounderV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SiblingV1 {
+    disk: String,
+    path: PathBuf,
+    mounted: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,7 +165,15 @@ impl Identity {
             node: self.node.0,
             incarnation: self.incarnation,
             formed: self.formed,
-            siblings: self.siblings.iter().map(DiskId::to_string).collect(),
+            siblings: self
+                .siblings
+                .iter()
+                .map(|Sibling { disk, path, mounted }| SiblingV1 {
+                    disk: disk.to_string(),
+                    path: path.clone(),
+                    mounted: *mounted,
+                })
+                .collect(),
             founders: self
                 .founders
                 .iter()
@@ -169,6 +194,11 @@ impl Identity {
         self.founders.iter().filter(|founder| founder.disk == self.disk).map(|founder| (founder.group, founder.replica))
     }
 
+    /// Whether a disk is one of the node's, as far as this identity knows.
+    pub fn has_sibling(&self, disk: DiskId) -> bool {
+        self.siblings.iter().any(|sibling| sibling.disk == disk)
+    }
+
     fn from_file(file: FileV1) -> Result<Self, String> {
         fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
             text.parse().map_err(|error: T::Err| error.to_string())
@@ -179,7 +209,11 @@ impl Identity {
             node: NodeId(file.node),
             incarnation: file.incarnation,
             formed: file.formed,
-            siblings: file.siblings.iter().map(|text| id(text)).collect::<Result<_, _>>()?,
+            siblings: file
+                .siblings
+                .into_iter()
+                .map(|SiblingV1 { disk, path, mounted }| Ok::<_, String>(Sibling { disk: id(&disk)?, path, mounted }))
+                .collect::<Result<_, _>>()?,
             founders: file
                 .founders
                 .iter()
@@ -192,10 +226,6 @@ impl Identity {
                 })
                 .collect::<Result<_, _>>()?,
         };
-        if identity.siblings.contains(&identity.disk) {
-            Ok(identity)
-        } else {
-            Err("it is no sibling of its own".into())
-        }
+        if identity.has_sibling(identity.disk) { Ok(identity) } else { Err("it is no sibling of its own".into()) }
     }
 }

@@ -1,16 +1,19 @@
-//! What a node knows of its cluster before it talks to anybody: whose its directories are, and the secrets.
+//! What a node knows of its cluster: whose its directories are, the secrets, the other nodes and where they are
+//! (`peers`), and what ought to change in the map (`controller`). It talks to nobody itself.
 //!
 //! Reads and writes only the small files at the top of a directory; what lies in `chunks` and `meta` is not its
 //! business.
 
+pub mod controller;
 pub mod directory;
 mod error;
 pub mod identity;
+pub mod peers;
 pub mod secret;
 
-pub use directory::{Claim, Directory, claim};
+pub use directory::{Claim, Directory, Founding, claim, survey};
 pub use error::StartError;
-pub use identity::{Founder, Identity};
+pub use identity::{Founder, Identity, Sibling};
 pub use secret::{RootCredentials, Secret};
 
 #[cfg(test)]

@@ -99,27 +99,34 @@ pub fn cluster_secret(directories: &[PathBuf], given: Option<Secret>) -> Result<
     if let Some(given) = given {
         return Ok(given);
     }
-    let kept = first_kept(directories, SECRET_FILE, |text| Secret::new(text).ok());
-    let secret = kept.unwrap_or_else(Secret::random);
+    let secret = kept_cluster_secret(directories).unwrap_or_else(Secret::random);
     keep(directories, SECRET_FILE, &Zeroizing::new(format!("{}\n", &*secret.0)))?;
     Ok(secret)
 }
 
-/// The root credentials, found in the same way, and whether they were made just now.
+/// The cluster secret that the directories keep, if they do.
+pub fn kept_cluster_secret(directories: &[PathBuf]) -> Option<Secret> {
+    first_kept(directories, SECRET_FILE, |text| Secret::new(text).ok())
+}
+
+/// The root credentials, found in the same way, and whether they were made just now: only where `make` says so.
 ///
 /// # Errors
 /// [`StartError::Directory`] where no directory could keep them.
 pub fn root_credentials(
     directories: &[PathBuf],
     given: Option<RootCredentials>,
-) -> Result<(RootCredentials, bool), StartError> {
+    make: bool,
+) -> Result<(Option<RootCredentials>, bool), StartError> {
     if let Some(given) = given {
-        return Ok((given, false));
+        return Ok((Some(given), false));
     }
     let kept = first_kept(directories, ROOT_FILE, RootCredentials::from_text);
-    let made = kept.is_none();
-    let credentials = kept.unwrap_or_else(RootCredentials::random);
-    keep(directories, ROOT_FILE, &credentials.to_text())?;
+    let made = kept.is_none() && make;
+    let credentials = kept.or_else(|| made.then(RootCredentials::random));
+    if let Some(credentials) = &credentials {
+        keep(directories, ROOT_FILE, &credentials.to_text())?;
+    }
     Ok((credentials, made))
 }
 

@@ -91,7 +91,7 @@ fn map() -> ClusterMap {
         epoch: Epoch(2),
         nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
         disks: vec![DiskEntry { id: DiskId([4; 16]), node: NodeId(3), weight: 100, state: DiskState::Draining }],
-        groups: vec![GroupEntry { id: GroupId(0), replicas: vec![(ReplicaId(5), DiskId([4; 16]))] }],
+        groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(5), DiskId([4; 16]))])],
     }
 }
 
@@ -165,7 +165,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&KeySuffix(Bytes::from_static(b"k")), "bed6d3e629450c81"),
         form(&Flag, "48fc721fbbc172e0"),
         form(&StoredRepair { queued_ms: 5, known: vec![DiskId([4; 16])] }, "62a9a561d9a09951"),
-        form(&map(), "a3b1a1a2f335b63d"),
+        form(&map(), "0d5257e15167355a"),
         form(&user(), "e63c4b5ac0023a15"),
         form(&UserId([1; 16]), "3eba2351eb9eb4d6"),
         form(&entry(), "c61f74555c154e74"),
@@ -177,7 +177,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&Kept(Ok(Outcome::Part(Box::new(part())))), "15f9eb51595ef597"),
         form(&Kept(Ok(Outcome::Progress { taken: 3, more: true })), "31e4295c39f82a0a"),
         form(&Kept(Ok(Outcome::Directory(entry()))), "0491b295920eb5c2"),
-        form(&Kept(Ok(Outcome::Map(Box::new(map())))), "399a983287bf2b73"),
+        form(&Kept(Ok(Outcome::Map(Box::new(map())))), "cec0977074e4805a"),
         form(&Kept(Ok(Outcome::User(Box::new(user())))), "9c68d66b82deb440"),
         form(&Kept(Err(Rejection::BucketTaken(Box::new(entry())))), "bf32c186b3942d4e"),
         form(&Kept(Err(Rejection::Invalid)), "518652925b58fb8b"),

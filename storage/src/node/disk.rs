@@ -1,10 +1,12 @@
 //! One open disk of this node: its directory, its chunk store and its metadata database.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -19,14 +21,19 @@ use crate::cluster::identity::{self, Found};
 use crate::cluster::{Directory, Identity};
 use crate::meta;
 use crate::raft::{DiskDb, DiskDbOptions};
-use crate::types::{ChunkId, DiskId};
+use crate::types::{ChunkId, DiskId, Epoch};
 use crate::wire::Stat;
 
-/// What the databases of all disks of the process share, so that their memory is bounded together.
+/// How long a chunk is held for another disk that relies on it.
+const HOLD: Duration = Duration::from_secs(60 * 60);
+
+/// What all disks of the process share: the memory of their databases, so that it is bounded together, and the epoch of
+/// the map that the process goes by.
 #[derive(Clone)]
 pub struct Memory {
     cache: Cache,
     write_buffers: WriteBufferManager,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -35,7 +42,11 @@ impl Memory {
         // Write buffers count against the cache.
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
-        Self { cache, write_buffers }
+        Self { cache, write_buffers, epoch: Arc::default() }
+    }
+
+    pub fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
     }
 }
 
@@ -47,6 +58,12 @@ pub struct LocalDisk {
     down: AtomicBool,
     /// Ends the loops that work on the disk.
     pub stop: CancellationToken,
+    /// How many of its chunks had their homes elsewhere at the last look.
+    pub misplaced: AtomicU64,
+    epoch: Arc<AtomicU64>,
+    /// The chunks that others rely on, and until when. Its lock is held while a copy is let go, so that no promise is
+    /// made between the look and the drop.
+    held: tokio::sync::Mutex<HashMap<ChunkId, Instant>>,
 }
 
 impl LocalDisk {
@@ -72,7 +89,38 @@ impl LocalDisk {
         let db =
             DiskDb::open(identity.disk, &directory.path.join("meta"), db_options).map_err(|error| error.to_string())?;
         let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
-        Ok(Arc::new(Self { directory, store, db, down: AtomicBool::new(false), stop: CancellationToken::new() }))
+        Ok(Arc::new(Self {
+            directory,
+            store,
+            db,
+            down: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            misplaced: AtomicU64::new(0),
+            epoch: memory.epoch.clone(),
+            held: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    fn is_of(&self, epoch: Epoch) -> Result<(), DiskError> {
+        if self.epoch.load(Ordering::Acquire) == epoch.0 {
+            return Ok(());
+        }
+        Err(DiskError::Refused("the cluster map is of another epoch here".to_owned()))
+    }
+
+    /// Lets go of a chunk that has its homes elsewhere, all of which hold it under the map of this epoch; whether it
+    /// did. It does not where somebody else relies on this copy, or where the map has moved on.
+    pub async fn release(&self, id: ChunkId, epoch: Epoch) -> Result<bool, DiskError> {
+        let mut held = self.held.lock().await;
+        let now = Instant::now();
+        held.retain(|_, until| *until > now);
+        self.is_of(epoch)?;
+        if held.contains_key(&id) {
+            return Ok(false);
+        }
+        let store = self.serving()?;
+        store.condemn(vec![id]).await?;
+        store.drop_condemned(id, 0).await
     }
 
     pub fn id(&self) -> DiskId {
@@ -196,6 +244,18 @@ impl RepairService for LocalDisk {
 
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>> {
         async move { self.serving()?.verify(id).await }.boxed()
+    }
+
+    fn hold(&self, id: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<(), DiskError>> {
+        async move {
+            {
+                let mut held = self.held.lock().await;
+                self.is_of(epoch)?;
+                held.insert(id, Instant::now() + HOLD);
+            }
+            self.serving()?.verify(id).await
+        }
+        .boxed()
     }
 }
 

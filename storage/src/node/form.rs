@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control;
 use super::disk::LocalDisk;
 use super::inner::View;
 use crate::client::{Disks, ServiceError};
 use crate::cluster::{Identity, RootCredentials};
 use crate::meta::record::UserRecord;
-use crate::meta::{Answer, Command, Outcome, Query, Rejection, RootCommand};
+use crate::meta::{Answer, Command, Query, Rejection, RootCommand};
 use crate::types::{
     ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupEntry, GroupId, NodeEntry, ROOT_GROUP, ReplicaId, UserId,
 };
@@ -42,8 +43,8 @@ pub fn first_map(identity: &Identity, node: NodeEntry, epoch: Epoch, weight: imp
     ClusterMap {
         cluster: identity.cluster,
         epoch,
-        disks: identity.siblings.iter().map(disk).collect(),
-        groups: groups.into_iter().map(|(id, replicas)| GroupEntry { id, replicas }).collect(),
+        disks: identity.siblings.iter().map(|sibling| disk(&sibling.disk)).collect(),
+        groups: groups.into_iter().map(|(id, replicas)| GroupEntry::new(id, replicas)).collect(),
         nodes: vec![node],
     }
 }
@@ -68,9 +69,9 @@ fn weight(disk: &LocalDisk) -> u32 {
 }
 
 /// Tells the groups what this start brought, until they have heard it: each group must have a leader for that.
-pub async fn settle(view: Arc<View>, node: NodeEntry, root: RootCredentials) {
+pub async fn settle(view: Arc<View>, root: Option<RootCredentials>) {
     let mut warned = false;
-    while let Err(error) = settle_once(&view, &node, &root).await {
+    while let Err(error) = settle_once(&view, root.as_ref()).await {
         if !warned {
             tracing::warn!(%error, "the metadata groups do not answer yet");
             warned = true;
@@ -79,37 +80,47 @@ pub async fn settle(view: Arc<View>, node: NodeEntry, root: RootCredentials) {
     }
 }
 
-async fn settle_once(view: &View, node: &NodeEntry, root: &RootCredentials) -> Result<(), SettleError> {
+async fn settle_once(view: &View, root: Option<&RootCredentials>) -> Result<(), SettleError> {
     refresh_map(view).await?;
     let map = view.inner.map();
-    let new = reconciled(&map, node, &view.inner.siblings);
+    let disks: Vec<(DiskId, u32)> = view.inner.local_disks().iter().map(|disk| (disk.id(), weight(disk))).collect();
+    let new = reconciled(&map, &view.inner.entry, &view.inner.siblings, &disks);
     if new != *map {
-        let replace = RootCommand::ReplaceMap { expected: map.epoch, map: new };
-        match view.client.command(ROOT_GROUP, Command::Root(replace)).await?? {
-            Outcome::Map(map) => view.inner.set_map(*map),
-            _ => return Err(SettleError::Answer),
-        }
+        control::replace_map(view, new).await?;
     }
     let grace_ms = view.inner.options.repair.grace_ms;
     for group in view.inner.map().metadata_groups() {
         view.client.command(group, Command::SetGrace { grace_ms }).await??;
     }
-    set_root_user(view, root).await
+    match root {
+        Some(root) => set_root_user(view, root).await,
+        None => Ok(()),
+    }
 }
 
-/// The map with what this node knows better: its address, its rack, and which disks a recovery left it.
-fn reconciled(map: &ClusterMap, node: &NodeEntry, siblings: &[DiskId]) -> ClusterMap {
+/// The map with what this node knows better: that it is there and where, its rack, its disks (those that are open, with
+/// their weights), and which disks are lost for good.
+fn reconciled(map: &ClusterMap, node: &NodeEntry, siblings: &[DiskId], disks: &[(DiskId, u32)]) -> ClusterMap {
     let mut map = map.clone();
-    for entry in map.nodes.iter_mut().filter(|entry| entry.id == node.id) {
-        entry.clone_from(node);
+    match map.nodes.iter_mut().find(|entry| entry.id == node.id) {
+        Some(entry) => entry.clone_from(node),
+        None => map.nodes.push(node.clone()),
     }
-    let mut left_out = Vec::new();
+    for (id, weight) in disks {
+        match map.disks.iter_mut().find(|disk| disk.id == *id) {
+            Some(disk) if disk.state == DiskState::Removed => {
+                tracing::warn!(disk = %id, "the disk was removed from the cluster; empty its directory to use it anew");
+            }
+            // It was moved here from another node.
+            Some(disk) => disk.node = node.id,
+            None => {
+                let (id, node, weight) = (*id, node.id, *weight);
+                map.disks.push(DiskEntry { id, node, weight, state: DiskState::Active });
+            }
+        }
+    }
     for disk in map.disks.iter_mut().filter(|disk| disk.node == node.id && !siblings.contains(&disk.id)) {
         disk.state = DiskState::Removed;
-        left_out.push(disk.id);
-    }
-    for group in &mut map.groups {
-        group.replicas.retain(|(_, disk)| !left_out.contains(disk));
     }
     map
 }
@@ -145,14 +156,4 @@ async fn set_root_user(view: &View, root: &RootCredentials) -> Result<(), Settle
     view.client.command(ROOT_GROUP, Command::Root(RootCommand::SetRootUser { user })).await??;
     tracing::info!("the root user's keys were set");
     Ok(())
-}
-
-/// Keeps the map new, for as long as it is polled.
-pub async fn follow_map(view: Arc<View>, every: Duration) {
-    loop {
-        tokio::time::sleep(every).await;
-        if let Err(error) = refresh_map(&view).await {
-            tracing::debug!(%error, "the root group does not tell the map");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What the parts of a node share: its open disks, its replicas, and the newest map.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,43 +9,85 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
 
 use super::disk::{AbsentDisk, LocalDisk, Memory};
 use super::options::NodeOptions;
-use crate::client::{Client, DiskService, Disks, MetaService, RepairService};
+use crate::client::remote::Remote;
+use crate::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService};
 use crate::cluster::Identity;
+use crate::cluster::peers::Peers;
 use crate::raft::Replicas;
 use crate::repair::World;
 use crate::server::Backend;
-use crate::types::{ClusterId, ClusterMap, DiskId, GroupId, NodeId};
+use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId};
+use crate::wire::{DiskNews, Hello, Place};
 
 pub struct Inner {
     pub cluster: ClusterId,
     pub node: NodeId,
+    /// Of this run of the process.
+    pub session: u64,
+    /// How the node describes itself to others.
+    pub entry: NodeEntry,
     /// The disks that the node has, open or not.
     pub siblings: Vec<DiskId>,
     pub options: NodeOptions,
     pub memory: Memory,
     pub replicas: Replicas,
+    pub remote: Arc<Remote>,
+    pub peers: Mutex<Peers>,
+    /// Rung when others should hear of us at once, and when there is a newer map than ours.
+    pub greet: Notify,
+    pub refresh: Notify,
+    /// The epoch of the map; changes with it.
+    pub epoch: watch::Sender<Epoch>,
     map: RwLock<Arc<ClusterMap>>,
     /// The disks that are open.
     local: RwLock<HashMap<DiskId, Arc<LocalDisk>>>,
+    /// The disks of others that are up.
+    up: RwLock<HashSet<DiskId>>,
     /// Why a directory that was given is not open.
     absent: Mutex<HashMap<PathBuf, String>>,
     generation: AtomicU64,
 }
 
+/// What a node is made of before it runs.
+pub struct Parts {
+    pub entry: NodeEntry,
+    pub session: u64,
+    pub options: NodeOptions,
+    pub memory: Memory,
+    pub replicas: Replicas,
+    pub remote: Arc<Remote>,
+    pub map: ClusterMap,
+    pub places: Vec<Place>,
+}
+
 impl Inner {
-    pub fn new(identity: &Identity, options: NodeOptions, memory: Memory, replicas: Replicas, map: ClusterMap) -> Self {
+    pub fn new(identity: &Identity, parts: Parts) -> Self {
+        let Parts { entry, session, options, memory, replicas, remote, map, places } = parts;
+        let peers = Peers::new(identity.node, session, places);
+        remote.set_addresses(peers.addresses());
+        tell_members(&replicas, &map);
+        memory.set_epoch(map.epoch);
         Self {
             cluster: identity.cluster,
             node: identity.node,
-            siblings: identity.siblings.clone(),
+            session,
+            entry,
+            siblings: identity.siblings.iter().map(|sibling| sibling.disk).collect(),
             options,
             memory,
             replicas,
+            remote,
+            peers: Mutex::new(peers),
+            greet: Notify::new(),
+            refresh: Notify::new(),
+            epoch: watch::Sender::new(map.epoch),
             map: RwLock::new(Arc::new(map)),
             local: RwLock::default(),
+            up: RwLock::default(),
             absent: Mutex::default(),
             generation: AtomicU64::new(0),
         }
@@ -54,20 +96,47 @@ impl Inner {
     /// Takes a map, unless a newer one is known.
     pub fn set_map(&self, map: ClusterMap) {
         let mut current = self.map.write();
-        if map.epoch > current.epoch {
-            tracing::info!(epoch = %map.epoch, disks = map.disks.len(), "a new cluster map");
-            for group in &map.groups {
-                self.replicas.set_members(group.id, group.replicas.clone());
+        if map.epoch <= current.epoch {
+            return;
+        }
+        tracing::info!(epoch = %map.epoch, disks = map.disks.len(), "a new cluster map");
+        tell_members(&self.replicas, &map);
+        let epoch = map.epoch;
+        let moves = !map.places_like(&current);
+        *current = Arc::new(map);
+        self.memory.set_epoch(epoch);
+        drop(current);
+        if moves {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        self.epoch.send_replace(epoch);
+        self.greet.notify_one();
+    }
+
+    /// Takes over which disks of others are up.
+    pub fn set_up(&self, up: HashSet<DiskId>) {
+        let mut current = self.up.write();
+        if *current != up {
+            for disk in up.symmetric_difference(&current) {
+                tracing::info!(%disk, up = up.contains(disk), "a disk of another node");
             }
-            *current = Arc::new(map);
+            *current = up;
+            self.generation.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     pub fn add_disk(&self, disk: Arc<LocalDisk>) {
         metrics::gauge!("cairn_disk_up", "disk" => disk.id().to_string()).set(1.0);
         self.absent.lock().remove(disk.path());
+        self.peers.lock().place_own(Place {
+            disk: disk.id(),
+            node: self.node,
+            address: self.entry.address.clone(),
+            incarnation: disk.identity().incarnation,
+        });
         self.local.write().insert(disk.id(), disk);
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.greet.notify_one();
     }
 
     pub fn remove_disk(&self, disk: &LocalDisk, why: String) {
@@ -75,6 +144,7 @@ impl Inner {
         self.absent.lock().insert(disk.path().to_owned(), why);
         self.local.write().remove(&disk.id());
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.greet.notify_one();
     }
 
     /// Lets go of all disks, which are closed.
@@ -100,11 +170,81 @@ impl Inner {
 
     /// Each group of the map, and whether it has a leader.
     pub fn ready(&self) -> Vec<(GroupId, bool)> {
-        self.map().groups.iter().map(|group| (group.id, self.replicas.ready(group.id))).collect()
+        let led = |group| self.replicas.ready(group) || self.peers.lock().leader(group).is_some();
+        self.map().groups.iter().map(|group| (group.id, led(group.id))).collect()
     }
 
-    fn open_disk(&self, id: DiskId) -> Option<Arc<LocalDisk>> {
+    /// Whether the map is known and every group has a leader.
+    pub fn is_ready(&self) -> bool {
+        let ready = self.ready();
+        !ready.is_empty() && ready.iter().all(|(_, ready)| *ready)
+    }
+
+    /// Whether the leader of the group is a replica of this process.
+    pub fn leads(&self, group: GroupId) -> bool {
+        let leader = self.replicas.leader(group);
+        leader.is_some_and(|(_, disk)| self.local.read().contains_key(&disk))
+    }
+
+    pub fn open_disk(&self, id: DiskId) -> Option<Arc<LocalDisk>> {
         self.local.read().get(&id).cloned()
+    }
+
+    /// What this node says of itself.
+    pub fn own_hello(&self) -> Hello {
+        let map = self.map();
+        let news = |disk: &Arc<LocalDisk>| {
+            let usage = disk.store.usage();
+            DiskNews {
+                id: disk.id(),
+                incarnation: disk.identity().incarnation,
+                up: disk.is_up(),
+                capacity: usage.capacity,
+                free: usage.free,
+                chunks: usage.chunks,
+                misplaced: disk.misplaced.load(Ordering::Acquire),
+            }
+        };
+        let leads = map.groups.iter().filter(|group| self.leads(group.id));
+        let leads = leads.filter_map(|group| self.replicas.leader(group.id).map(|(id, disk)| (group.id, id, disk)));
+        Hello {
+            cluster: self.cluster,
+            node: self.entry.clone(),
+            session: self.session,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: map.epoch,
+            disks: self.local_disks().iter().map(news).collect(),
+            places: self.peers.lock().places(),
+            leads: leads.collect(),
+        }
+    }
+
+    /// Takes what another node said, in a greeting or in an answer to ours.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn hear(&self, hello: &Hello, answers: bool) -> Result<(), String> {
+        if hello.cluster != self.cluster {
+            return Err(format!("this node is of cluster {}, and the other of {}", self.cluster, hello.cluster));
+        }
+        let (addresses, up) = {
+            let mut peers = self.peers.lock();
+            peers.hear(hello, answers).map_err(|conflict| conflict.to_string())?;
+            (peers.addresses(), peers.up())
+        };
+        self.remote.set_addresses(addresses);
+        self.set_up(up);
+        if hello.epoch > self.map().epoch {
+            self.refresh.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Tells the replicas who the voters are of groups that have none here.
+fn tell_members(replicas: &Replicas, map: &ClusterMap) {
+    for group in &map.groups {
+        replicas.set_members(group.id, group.replicas.clone());
     }
 }
 
@@ -114,14 +254,21 @@ impl Disks for Inner {
     }
 
     fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
-        match self.open_disk(id) {
+        if let Some(disk) = self.open_disk(id) {
+            return Some(disk);
+        }
+        self.map.read().disk(id)?;
+        match self.remote.repair_disk(id) {
             Some(disk) => Some(disk),
-            None => self.map.read().disk(id).map(|_| Arc::new(AbsentDisk) as Arc<dyn DiskService>),
+            None => Some(Arc::new(AbsentDisk)),
         }
     }
 
     fn is_up(&self, id: DiskId) -> bool {
-        self.local.read().get(&id).is_some_and(|disk| disk.is_up())
+        match self.local.read().get(&id) {
+            Some(disk) => disk.is_up(),
+            None => self.up.read().contains(&id),
+        }
     }
 }
 
@@ -141,7 +288,20 @@ impl Backend for View {
     }
 
     fn local_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
-        self.repair_disk(id)
+        let disk = self.inner.open_disk(id).filter(|disk| disk.is_up())?;
+        Some(disk)
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.inner.peers.lock().places()
+    }
+
+    fn hello(&self, hello: Hello) -> Result<Hello, String> {
+        let taken = self.inner.hear(&hello, false);
+        if let Err(why) = &taken {
+            tracing::warn!(node = %hello.node.id, address = hello.node.address, %why, "a greeting is refused");
+        }
+        taken.map(|()| self.inner.own_hello())
     }
 
     fn raft(&self, message: Bytes) -> BoxFuture<'_, Bytes> {
@@ -149,7 +309,7 @@ impl Backend for View {
     }
 
     fn is_ready(&self) -> bool {
-        self.inner.ready().iter().all(|(_, ready)| *ready)
+        self.inner.is_ready()
     }
 }
 
@@ -159,13 +319,32 @@ impl World for View {
     }
 
     fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
-        let disk = self.inner.open_disk(id).filter(|disk| disk.is_up())?;
-        Some(disk)
+        if let Some(disk) = self.inner.open_disk(id) {
+            return if disk.is_up() { Some(disk) } else { None };
+        }
+        if self.inner.up.read().contains(&id) {
+            let disk = self.inner.remote.repair_disk(id)?;
+            return Some(disk);
+        }
+        None
+    }
+
+    fn release(&self, disk: DiskId, chunk: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<bool, DiskError>> {
+        async move {
+            let gone = || DiskError::Unavailable("the disk went down".to_owned());
+            self.inner.open_disk(disk).ok_or_else(gone)?.release(chunk, epoch).await
+        }
+        .boxed()
+    }
+
+    fn set_misplaced(&self, disk: DiskId, chunks: u64) {
+        if let Some(disk) = self.inner.open_disk(disk) {
+            disk.misplaced.store(chunks, Ordering::Release);
+        }
     }
 
     fn leads(&self, group: GroupId) -> bool {
-        let leader = self.inner.replicas.leader(group);
-        leader.is_some_and(|(_, disk)| self.inner.local.read().contains_key(&disk))
+        self.inner.leads(group)
     }
 
     fn generation(&self) -> u64 {

@@ -1,9 +1,12 @@
 //! A node: opens its disks, starts what lives on them, and wires the rooms together. It decides nothing about chunks,
 //! commands or messages.
 
+mod control;
 mod disk;
 mod form;
+mod greet;
 mod inner;
+mod join;
 mod offline;
 mod options;
 mod recover;
@@ -19,15 +22,19 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
+use crate::client::remote::Remote;
 use crate::client::{Client, Disks};
-use crate::cluster::{Claim, Directory, Identity, RootCredentials, Secret, claim, secret};
+use crate::cluster::peers::Kept;
+use crate::cluster::{Claim, Directory, Founding, Identity, RootCredentials, Secret, claim, secret, survey};
 use crate::raft::Replicas;
 use crate::repair::{self, World};
 use crate::server::{self, Server};
 use crate::types::{ClusterMap, Epoch, GroupId, NodeEntry};
+use crate::wire;
 use disk::{LocalDisk, Memory};
-use inner::{Inner, View};
+use inner::{Inner, Parts, View};
 
 pub use crate::cluster::StartError;
 pub use offline::{OfflineError, rebuild_index};
@@ -39,41 +46,45 @@ pub use status::{DiskStatus, NodeStatus};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the first start waits for the groups that it forms.
 const FORM_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often the root group is asked for the map.
-const MAP_EVERY: Duration = Duration::from_secs(2);
 /// How long requests of other processes may take to end at a shutdown.
 const SERVER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the loops may take to end: each does at its next step.
+const LOOPS_GRACE: Duration = Duration::from_secs(10);
 
 /// A running node. Dropped without [`Node::shutdown`], it ends like one that was killed.
 pub struct Node {
     view: Arc<View>,
     server: Server,
     secret: Secret,
-    root: RootCredentials,
+    root: Option<RootCredentials>,
     root_made: bool,
     stop: CancellationToken,
-    supervisors: Vec<JoinHandle<()>>,
+    /// The loops, which have disks in their hands.
+    loops: TaskTracker,
     /// Ends the loops, however the node ends.
     _stop_on_drop: DropGuard,
 }
 
 impl Node {
-    /// Opens the directories, in seconds, and starts the node: a new cluster, where all of them are empty. Disks that
-    /// are missing are left out, with a warning. Returns when every group has a leader, or after 15 seconds without.
+    /// Opens the directories, in seconds, and starts the node: where all of them are empty, the first one of a new
+    /// cluster, or one that joins others and waits until they answer. Disks that are missing are left out, with a
+    /// warning. Returns when every group has a leader, or after 15 seconds without.
     ///
     /// # Errors
     /// See [`StartError`]; where it is a refusal, nothing was touched.
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         options.validate()?;
-        let listener = server::bind(&options.rpc).await?;
-        let address =
-            listener.local_addr().map_err(|source| StartError::Listen { address: options.rpc.clone(), source })?;
-        let (paths, groups) = (options.directories.clone(), options.metadata_groups);
-        let Claim { present, absent, forming } = blocking(move || claim(&paths, groups)).await??;
+        let listen = |source| StartError::Listen { address: options.rpc.clone(), source };
+        let listener = server::bind(&options.rpc).await?.into_std().map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (founding, known) = introduce(&options, &listener).await?;
+        let paths = options.directories.clone();
+        let Claim { present, absent, forming } = blocking(move || claim(&paths, founding)).await??;
         for absent in &absent {
             tracing::warn!(path = %absent.path.display(), reason = absent.reason, "a disk is missing");
         }
-        let secrets = Secrets::load(&present, &options).await?;
+        let secrets = Secrets::load(&present, &options, forming).await?;
         let memory = Memory::new(&options);
         let (disks, failed) = open_disks(present, &options, &memory).await?;
         let Some(identity) = disks.first().map(|disk| disk.identity().clone()) else {
@@ -83,12 +94,13 @@ impl Node {
             return Err(StartError::Directory { path: path.clone(), message: message.clone() });
         }
 
-        let entry = NodeEntry {
-            id: identity.node,
-            address: options.advertise.clone().unwrap_or_else(|| address.to_string()),
-            rack: options.rack.clone(),
+        let reached_at = match &options.advertise {
+            Some(address) => address.clone(),
+            None if address.ip().is_unspecified() => join::own_address(&options.join, address.port()).await,
+            None => address.to_string(),
         };
-        let view = wire(&identity, &entry, options, memory)?;
+        let entry = NodeEntry { id: identity.node, address: reached_at, rack: options.rack.clone() };
+        let view = wire(&identity, entry, known, options, memory, &secrets.cluster)?;
         for absent in absent {
             view.inner.set_absent(absent.path, absent.reason);
         }
@@ -96,6 +108,8 @@ impl Node {
             view.inner.set_absent(path, why);
         }
         let stop = CancellationToken::new();
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
         let node = Self {
             server: Server::start(listener, server::router(view.clone(), &secrets.cluster))?,
             view,
@@ -103,41 +117,46 @@ impl Node {
             root: secrets.root,
             root_made: secrets.root_made,
             stop: stop.clone(),
-            supervisors: Vec::new(),
+            loops: TaskTracker::new(),
             _stop_on_drop: stop.drop_guard(),
         };
-        node.run(disks, entry, forming).await
+        node.run(disks, forming).await
     }
 
-    async fn run(mut self, disks: Vec<Arc<LocalDisk>>, entry: NodeEntry, forming: bool) -> Result<Self, StartError> {
+    async fn run(self, disks: Vec<Arc<LocalDisk>>, forming: bool) -> Result<Self, StartError> {
         let (view, expected) = (self.view.clone(), disks.len());
         let started = start_all_replicas(&view.inner, disks, forming).await;
         for disk in &started {
             view.inner.add_disk(disk.clone());
         }
-        if forming && let Err(error) = self.form(&started, expected, &entry).await {
+        if forming && let Err(error) = self.form(&started, expected).await {
             self.shutdown().await;
             return Err(error);
         }
         for path in view.inner.options.directories.clone() {
             let disk = started.iter().find(|disk| disk.path() == path).cloned();
-            self.supervisors.push(self.spawn(supervise::supervise(view.clone(), path, disk)));
+            self.spawn(supervise::supervise(view.clone(), path, disk));
         }
-        let mut settle = self.spawn(form::settle(view.clone(), entry, self.root.clone()));
+        self.spawn(greet::greet(view.inner.clone()));
+        self.spawn(greet::follow_map(view.clone()));
+        self.spawn(greet::keep(view.inner.clone()));
+        self.spawn(control::follow(view.clone()));
+        let mut settle = self.spawn(form::settle(view.clone(), self.root.clone()));
         if tokio::time::timeout(SETTLE_TIMEOUT, &mut settle).await.is_err() {
             tracing::warn!("the metadata groups have no leader; the node goes on without them until they have");
         }
-        self.spawn(form::follow_map(view.clone(), MAP_EVERY));
+        self.spawn(control::lead(view.clone()));
         let world: Arc<dyn World> = view.clone();
         repair::start(&world, &view.inner.options.repair, &self.stop);
         Ok(self)
     }
 
-    async fn form(&self, disks: &[Arc<LocalDisk>], expected: usize, entry: &NodeEntry) -> Result<(), StartError> {
+    async fn form(&self, disks: &[Arc<LocalDisk>], expected: usize) -> Result<(), StartError> {
         if disks.len() != expected {
             return Err(StartError::Metadata("not every disk of the first start can be used".to_owned()));
         }
-        let formed = tokio::time::timeout(FORM_TIMEOUT, form::form(&self.view, disks, entry.clone())).await;
+        let formed =
+            tokio::time::timeout(FORM_TIMEOUT, form::form(&self.view, disks, self.view.inner.entry.clone())).await;
         let text = match formed {
             Ok(Ok(())) => return mark_formed(disks).await,
             Ok(Err(error)) => error.to_string(),
@@ -148,7 +167,7 @@ impl Node {
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let stop = self.stop.clone();
-        tokio::spawn(async move {
+        self.loops.spawn(async move {
             stop.run_until_cancelled(work).await;
         })
     }
@@ -169,7 +188,7 @@ impl Node {
 
     /// Whether every group has a leader.
     pub fn is_ready(&self) -> bool {
-        self.ready().iter().all(|(_, ready)| *ready)
+        self.view.inner.is_ready()
     }
 
     /// Where the internal HTTP listens.
@@ -181,9 +200,10 @@ impl Node {
         &self.secret
     }
 
-    /// The keys of the root user, and whether they were made by this start: then a person has to be told.
-    pub fn root_credentials(&self) -> (&RootCredentials, bool) {
-        (&self.root, self.root_made)
+    /// The keys of the root user, where this node knows them, and whether they were made by this start: then a person
+    /// has to be told.
+    pub fn root_credentials(&self) -> (Option<&RootCredentials>, bool) {
+        (self.root.as_ref(), self.root_made)
     }
 
     /// Disks and groups, as they are now.
@@ -200,7 +220,10 @@ impl Node {
     pub async fn shutdown(self) {
         self.server.stop(SERVER_GRACE).await;
         self.stop.cancel();
-        join_all(self.supervisors).await;
+        self.loops.close();
+        if tokio::time::timeout(LOOPS_GRACE, self.loops.wait()).await.is_err() {
+            tracing::warn!("a loop of the node hangs and is left behind");
+        }
         let disks = self.view.inner.local_disks();
         for disk in &disks {
             disk.stop.cancel();
@@ -220,7 +243,7 @@ pub struct Watcher(Arc<Inner>);
 impl Watcher {
     /// Whether every group has a leader.
     pub fn is_ready(&self) -> bool {
-        self.0.ready().iter().all(|(_, ready)| *ready)
+        self.0.is_ready()
     }
 
     pub fn status(&self) -> NodeStatus {
@@ -228,19 +251,47 @@ impl Watcher {
     }
 }
 
+/// Finds out what becomes of directories that are new, and that those that are not belong where they are to join.
+async fn introduce(
+    options: &NodeOptions,
+    listener: &std::net::TcpListener,
+) -> Result<(Founding, Option<wire::View>), StartError> {
+    let alone = Founding::Cluster { groups: options.metadata_groups };
+    if options.join.is_empty() {
+        return Ok((alone, None));
+    }
+    let paths = options.directories.clone();
+    let formed = blocking(move || survey(&paths)).await??;
+    let secret = match &options.secret {
+        Some(secret) => secret.clone(),
+        None => {
+            let paths = options.directories.clone();
+            let kept = blocking(move || secret::kept_cluster_secret(&paths)).await?;
+            let missing =
+                || StartError::Join("it takes the secret of the cluster; set CAIRN_CLUSTER_SECRET".to_owned());
+            kept.ok_or_else(missing)?
+        }
+    };
+    match formed {
+        Some(cluster) => join::check_cluster(options, &secret, cluster).await.map(|()| (alone, None)),
+        None => join::found(options, &secret, listener).await,
+    }
+}
+
 struct Secrets {
     cluster: Secret,
-    root: RootCredentials,
+    root: Option<RootCredentials>,
     root_made: bool,
 }
 
 impl Secrets {
-    async fn load(present: &[Directory], options: &NodeOptions) -> Result<Self, StartError> {
+    /// The root user's keys are made where the cluster is; whoever joins it need not know them.
+    async fn load(present: &[Directory], options: &NodeOptions, forming: bool) -> Result<Self, StartError> {
         let paths: Vec<PathBuf> = present.iter().map(|directory| directory.path.clone()).collect();
         let (secret, root) = (options.secret.clone(), options.root.clone());
         blocking(move || {
             let cluster = secret::cluster_secret(&paths, secret)?;
-            let (root, root_made) = secret::root_credentials(&paths, root)?;
+            let (root, root_made) = secret::root_credentials(&paths, root, forming)?;
             Ok(Self { cluster, root, root_made })
         })
         .await?
@@ -271,12 +322,29 @@ async fn open_disks(
     Ok((disks, failed))
 }
 
-/// Makes what the parts share.
-fn wire(identity: &Identity, entry: &NodeEntry, options: NodeOptions, memory: Memory) -> Result<Arc<View>, StartError> {
-    let replicas = Replicas::new(identity.cluster, None, options.raft.clone(), Arc::new(store::open))
+/// Makes what the parts share. The map is the newest of what a node that was joined said, what was kept, and what the
+/// founding gave.
+fn wire(
+    identity: &Identity,
+    entry: NodeEntry,
+    known: Option<wire::View>,
+    options: NodeOptions,
+    memory: Memory,
+    secret: &Secret,
+) -> Result<Arc<View>, StartError> {
+    let settings = |error: crate::client::remote::ConnectError| StartError::Settings(error.to_string());
+    let remote = Arc::new(Remote::new(secret, &format!("node {}", identity.node)).map_err(settings)?);
+    let transport: Arc<dyn crate::raft::RemoteTransport> = Arc::new(join::Transport(remote.clone()));
+    let replicas = Replicas::new(identity.cluster, Some(transport), options.raft.clone(), Arc::new(store::open))
         .map_err(StartError::Settings)?;
-    let map = form::first_map(identity, entry.clone(), Epoch(0), |_| 1);
-    let inner = Arc::new(Inner::new(identity, options, memory, replicas.clone(), map));
+    let kept = Kept::load(&options.directories).filter(|kept| kept.map.cluster == identity.cluster);
+    let told = known.map(|view| Kept { map: (*view.map).clone(), places: view.places });
+    let kept = [kept, told].into_iter().flatten().max_by_key(|kept| kept.map.epoch);
+    let Kept { map, places } = kept
+        .unwrap_or_else(|| Kept { map: form::first_map(identity, entry.clone(), Epoch(0), |_| 1), places: Vec::new() });
+    let session = rand::random();
+    let parts = Parts { entry, session, options, memory, replicas: replicas.clone(), remote, map, places };
+    let inner = Arc::new(Inner::new(identity, parts));
     let client = Client::new(Arc::new(replicas), inner.clone());
     Ok(Arc::new(View { inner, client }))
 }

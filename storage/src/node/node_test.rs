@@ -118,10 +118,10 @@ async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
     let dir = TempDir::new().unwrap();
     let node = start(dir.path(), 3).await;
     assert!(node.is_ready());
-    assert_eq!((node.map().copies(), node.map().groups.len()), (3, 2));
+    assert_eq!((node.map().copies(), node.map().groups.len()), (3, 5));
     assert!(node.map().groups.iter().all(|group| group.replicas.len() == 3));
-    let (root, made) = (node.root_credentials().0.clone(), node.root_credentials().1);
-    assert!(made);
+    let (root, made) = (node.root_credentials().0.cloned(), node.root_credentials().1);
+    assert!(made && root.is_some());
     let (client, secret) = (node.client(), node.secret().clone());
     let bucket = make_bucket(&client, "things").await;
     let chunk = put(&client, bucket, "a", b"the bytes of an object").await;
@@ -131,7 +131,7 @@ async fn a_node_of_three_disks_forms_and_starts_again_with_what_it_had() {
     let node = start(dir.path(), 3).await;
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(node.secret(), &secret);
-    assert_eq!((node.root_credentials().0, node.root_credentials().1), (&root, false));
+    assert_eq!((node.root_credentials().0, node.root_credentials().1), (root.as_ref(), false));
     let client = node.client();
     for disk in &node.map().disks {
         assert!(has(&client, disk.id, chunk, b"the bytes of an object").await);
@@ -186,12 +186,12 @@ async fn a_disk_that_is_lost_while_it_runs_comes_back_and_is_repaired() {
         client.query(GROUP, Query::Repairs { limit: 10 }).await.unwrap() == Answer::Repairs(Vec::new())
     })
     .await;
-    assert_eq!(node.status().replicas.len(), 6);
+    assert_eq!(node.status().replicas.len(), 15);
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_is_missing_or_empty_at_a_start_is_absent_and_never_made_anew() {
+async fn a_disk_that_is_missing_at_a_start_is_absent_until_it_comes_back() {
     let dir = TempDir::new().unwrap();
     let node = start(dir.path(), 3).await;
     let bucket = make_bucket(&node.client(), "things").await;
@@ -207,16 +207,39 @@ async fn a_disk_that_is_missing_or_empty_at_a_start_is_absent_and_never_made_ane
     assert!(!client.is_up(ids[0]) && client.disk(ids[0]).is_some());
     node.shutdown().await;
 
-    std::fs::create_dir(&here).unwrap();
     let node = start(dir.path(), 3).await;
-    assert_eq!(std::fs::read_dir(&here).unwrap().count(), 0);
     assert_eq!(node.status().absent.len(), 1);
     let client = node.client();
-    assert!(!client.is_up(ids[0]));
-    std::fs::remove_dir(&here).unwrap();
     std::process::Command::new("mv").arg(&away).arg(&here).status().unwrap();
     eventually("the disk is back", || async { client.is_up(ids[0]) }).await;
     eventually("the chunk is repaired", || has(&client, ids[0], chunk, b"one")).await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_directory_in_the_place_of_a_disk_is_filled_as_a_new_disk() {
+    let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let bucket = make_bucket(&node.client(), "things").await;
+    let chunk = put(&node.client(), bucket, "one", b"one").await;
+    let lost = node.status().disks[1].id;
+    node.shutdown().await;
+    let here = dir.path().join("disk2");
+    std::fs::remove_dir_all(&here).unwrap();
+    std::fs::create_dir(&here).unwrap();
+
+    let node = start(dir.path(), 3).await;
+    let (client, new) = (node.client(), node.status().disks[1].id);
+    assert_ne!(new, lost);
+    eventually("the chunk is there", || has(&client, new, chunk, b"one")).await;
+    eventually("the new disk votes", || async {
+        let voters = |group: &crate::types::GroupEntry| group.replicas.iter().any(|(_, disk)| *disk == new);
+        let map = node.map();
+        map.groups.iter().all(|group| voters(group) && group.replicas.len() == 3 && group.leaving.is_empty())
+            && map.disk(lost).is_some_and(|entry| entry.state == crate::types::DiskState::Removed)
+    })
+    .await;
+    put(&client, bucket, "two", b"two").await;
     node.shutdown().await;
 }
 
@@ -408,7 +431,7 @@ async fn a_first_start_that_was_killed_before_its_end_goes_on() {
     let node = start(dir.path(), 3).await;
     assert!(node.is_ready());
     make_bucket(&node.client(), "things").await;
-    assert_eq!(node.status().replicas.len(), 6);
+    assert_eq!(node.status().replicas.len(), 15);
     node.shutdown().await;
 }
 

@@ -1,6 +1,7 @@
 //! How a node is to be run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cluster::{RootCredentials, Secret, StartError};
 use crate::{chunk, raft, repair};
@@ -14,6 +15,14 @@ pub struct NodeOptions {
     pub rpc: String,
     /// Where others reach it, if that is not where it listens.
     pub advertise: Option<String>,
+    /// Where other nodes of the cluster are, `host:port`. With any, a node whose directories are new joins their cluster,
+    /// and never forms one.
+    pub join: Vec<String>,
+    /// How many nodes are started alike, with addresses of each other to join: once so many wait, that of the lowest id
+    /// forms the cluster.
+    pub bootstrap_expect: Option<usize>,
+    /// How long a disk is silent before others take over its share.
+    pub out_after: Duration,
     /// The label of the rack; nodes of the same rack fail together.
     pub rack: String,
     /// The cluster secret; without it the directories' own is used, or one is made.
@@ -41,10 +50,13 @@ impl Default for NodeOptions {
             directories: Vec::new(),
             rpc: "127.0.0.1:9001".to_owned(),
             advertise: None,
+            join: Vec::new(),
+            bootstrap_expect: None,
+            out_after: Duration::from_secs(10 * 60),
             rack: String::new(),
             secret: None,
             root: None,
-            metadata_groups: 1,
+            metadata_groups: 4,
             segment_len,
             reserve_bytes,
             cache_bytes: 256 << 20,
@@ -65,6 +77,9 @@ impl NodeOptions {
         }
         if !(1..=64).contains(&self.metadata_groups) {
             return refuse("there are 1 to 64 metadata groups");
+        }
+        if self.bootstrap_expect.is_some() && self.join.is_empty() {
+            return refuse("a number of nodes to expect needs their addresses to join");
         }
         if self.repair.grace_ms == 0 {
             return refuse("the grace time must be above zero");

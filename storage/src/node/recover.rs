@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::disk::{LocalDisk, Memory};
 use super::options::NodeOptions;
 use super::{blocking, store};
-use crate::cluster::{Claim, Identity, StartError, claim};
+use crate::cluster::{Claim, Founding, Identity, StartError, claim};
 use crate::raft::make_only_voter;
 use crate::types::DiskId;
 
@@ -29,7 +29,8 @@ pub struct Recovered {
 /// [`StartError::Recovery`] where it is not needed, or not safe; nothing is changed then. See [`StartError`] for others.
 pub async fn recover(directories: Vec<PathBuf>) -> Result<Recovered, StartError> {
     let refuse = |text: &str| Err(StartError::Recovery(text.to_owned()));
-    let Claim { mut present, forming, .. } = blocking(move || claim(&directories, 1)).await??;
+    let Claim { mut present, forming, .. } =
+        blocking(move || claim(&directories, Founding::Cluster { groups: 1 })).await??;
     if forming {
         return refuse("the directories are new");
     }
@@ -38,7 +39,8 @@ pub async fn recover(directories: Vec<PathBuf>) -> Result<Recovered, StartError>
         _ => return refuse("more than one directory is there; start the node with them"),
     };
     let identity = directory.identity.clone();
-    let lost = match identity.siblings.as_slice() {
+    let siblings: Vec<DiskId> = identity.siblings.iter().map(|sibling| sibling.disk).collect();
+    let lost = match siblings.as_slice() {
         [one, other] if *one == identity.disk => *other,
         [one, _] => *one,
         [_] => return refuse("the disk is the only one of its node already"),
@@ -63,7 +65,7 @@ async fn go_alone(disk: &Arc<LocalDisk>, identity: &Identity, lost: DiskId) -> R
     }
     // Only when every group can go on: until then it is done again.
     let mut alone = identity.clone();
-    alone.siblings.retain(|sibling| *sibling != lost);
+    alone.siblings.retain(|sibling| sibling.disk != lost);
     alone.founders.retain(|founder| founder.disk != lost);
     let path = disk.path().to_owned();
     blocking(move || alone.write(&path).map_err(|error| StartError::io(path, &error))).await??;

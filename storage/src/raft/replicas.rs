@@ -330,8 +330,23 @@ impl Replicas {
         disk: DiskId,
         timeout: Duration,
     ) -> Result<(), Missed> {
-        let added = tokio::time::timeout(timeout, replica.raft.add_learner(learner, disk, true)).await;
-        membership_result(added.map_err(|_| Missed::Unavailable)?)
+        let caught_up = async {
+            membership_result(replica.raft.add_learner(learner, disk, true).await)?;
+            // openraft is content with a learner that lags a little, even one that was never heard of. Once it votes a
+            // group of one would wait for it: it must have all that there is now.
+            let target = replica.metrics(|metrics| metrics.last_log_index);
+            while replica.leads().is_some() {
+                let matched = replica.metrics(|metrics| {
+                    metrics.replication.as_ref().and_then(|all| all.get(&learner).copied().flatten())
+                });
+                if matched.is_some_and(|matched| Some(matched.index()) >= target) {
+                    return Ok(());
+                }
+                tokio::time::sleep(CATCH_UP_GLANCE).await;
+            }
+            Err(Missed::NotLeader(None))
+        };
+        tokio::time::timeout(timeout, caught_up).await.unwrap_or(Err(Missed::Unavailable))
     }
 
     pub(super) async fn set_voters_here(
@@ -340,7 +355,18 @@ impl Replicas {
         timeout: Duration,
     ) -> Result<(), Missed> {
         let ids: BTreeSet<ReplicaId> = voters.keys().copied().collect();
-        let change = ChangeMembers::Batch(vec![ChangeMembers::AddNodes(voters), ChangeMembers::ReplaceAllVoters(ids)]);
+        let change =
+            ChangeMembers::Batch(vec![ChangeMembers::AddNodes(voters), ChangeMembers::ReplaceAllVoters(ids.clone())]);
+        let changed = tokio::time::timeout(timeout, replica.raft.change_membership(change, false)).await;
+        membership_result(changed.map_err(|_| Missed::Unavailable)?)?;
+        // Learners that are not wanted any more.
+        let membership = replica.membership();
+        let others: BTreeSet<ReplicaId> =
+            membership.nodes().map(|(replica, _)| *replica).filter(|replica| !ids.contains(replica)).collect();
+        if others.is_empty() || replica.leads().is_none() {
+            return Ok(());
+        }
+        let change = ChangeMembers::RemoveNodes(others);
         let changed = tokio::time::timeout(timeout, replica.raft.change_membership(change, false)).await;
         membership_result(changed.map_err(|_| Missed::Unavailable)?)
     }
@@ -365,6 +391,9 @@ fn membership_result(result: MembershipResult) -> Result<(), Missed> {
         Err(RaftError::Fatal(_)) => Err(Missed::Unavailable),
     }
 }
+
+/// How often it is looked whether a learner has caught up.
+const CATCH_UP_GLANCE: Duration = Duration::from_millis(20);
 
 /// How long the end of a disk's metadata is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);

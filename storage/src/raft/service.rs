@@ -317,7 +317,7 @@ async fn query_here(leader: &Replica, replicas: &[Arc<Replica>], query: Query) -
 }
 
 /// How long a change of membership may take before it is asked for again.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(300);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 enum Change {

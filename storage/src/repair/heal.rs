@@ -22,7 +22,7 @@ use crate::wire::Stat;
 const PAGE: u32 = 1000;
 /// The rest after a round that settled something, after one that found nothing, and after one that could do nothing.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-const IDLE_PAUSE: Duration = Duration::from_secs(1);
+const IDLE_PAUSE: Duration = Duration::from_millis(500);
 const STUCK_PAUSE: Duration = Duration::from_secs(5);
 
 pub async fn run(world: Arc<dyn World>, options: RepairOptions) {

@@ -13,10 +13,11 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, RepairService};
-use crate::types::{DiskId, GroupId};
+use crate::client::{Client, DiskError, RepairService};
+use crate::types::{ChunkId, DiskId, Epoch, GroupId};
 
 pub use walk::walk_disk;
 
@@ -34,7 +35,7 @@ pub struct RepairOptions {
 
 impl Default for RepairOptions {
     fn default() -> Self {
-        Self { grace_ms: 24 * 60 * 60 * 1000, settle_ms: 5_000, copies_at_a_time: 4 }
+        Self { grace_ms: 24 * 60 * 60 * 1000, settle_ms: 1_500, copies_at_a_time: 4 }
     }
 }
 
@@ -52,11 +53,18 @@ pub trait World: Send + Sync + 'static {
     /// A disk that is up, wherever it is.
     fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
 
+    /// Lets go of a chunk on a disk of this node, whose homes are all elsewhere and hold it under the map of this epoch;
+    /// whether it did.
+    fn release(&self, disk: DiskId, chunk: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<bool, DiskError>>;
+
+    /// Notes how many chunks of a disk of this node have their homes elsewhere.
+    fn set_misplaced(&self, disk: DiskId, chunks: u64);
+
     /// Whether the leader of the group is a replica of this process: the loops that are for one node of the cluster
     /// are for that one.
     fn leads(&self, group: GroupId) -> bool;
 
-    /// Grows whenever a disk came up or went down.
+    /// Grows whenever a disk came up or went down, or chunks got other homes.
     fn generation(&self) -> u64;
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A later step of this walk is the scrub, which reads every chunk over some weeks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::chunk::{ChunkInfo, ChunkStore};
 use crate::client::DiskError;
 use crate::meta::{Answer, Command, Query};
 use crate::placement;
-use crate::types::{ChunkId, DiskId, GroupId, now_ms};
+use crate::types::{ChunkId, DiskId, Epoch, GroupId, now_ms};
 
 /// Chunks in one step.
 const STEP: usize = 256;
@@ -21,6 +21,13 @@ const STEP: usize = 256;
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
+/// How often the homes of all chunks are asked, even if nothing seems to have changed.
+const CHECK_HOMES_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The rest between two walks while chunks are on their way to other homes: longer than what is queued for repair has to
+/// wait for its turn, since queueing it again makes it wait again.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(4);
+/// How often a walk that rests looks whether the cluster has changed.
+const GLANCE: Duration = Duration::from_millis(250);
 /// Drops that are under way at a time; they share an fsync.
 const DROPS_AT_A_TIME: usize = 64;
 
@@ -38,18 +45,29 @@ enum StepError {
 /// Walks over the disk again and again, for as long as it is polled.
 pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
     let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
-    let mut checked_generation = None;
-    let walk = Walk { world, disk, store, grace_ms: options.grace_ms };
+    let mut checked: Option<(u64, Instant)> = None;
+    let mut walk = Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false };
     loop {
         let begun = Instant::now();
         let generation = walk.world.generation();
-        // What a disk missed while it was away is in the queue; this finds what is in none.
-        let check_homes = checked_generation != Some(generation);
-        if walk.all(every, check_homes).await {
-            checked_generation = Some(generation);
-            metrics::histogram!("cairn_walk_seconds", "disk" => disk.to_string()).record(begun.elapsed().as_secs_f64());
+        // What a disk missed while it was away is in the queue; this finds what is in none, and what has moved.
+        let check_homes = checked.is_none_or(|(of, at)| of != generation || at.elapsed() > CHECK_HOMES_EVERY);
+        (walk.misplaced, walk.unsettled) = (0, false);
+        let ended = walk.all(every, check_homes).await;
+        if ended {
+            let label = disk.to_string();
+            metrics::histogram!("cairn_walk_seconds", "disk" => label.clone()).record(begun.elapsed().as_secs_f64());
+            if check_homes {
+                walk.world.set_misplaced(disk, walk.misplaced);
+                metrics::gauge!("cairn_chunks_misplaced", "disk" => label).set(walk.misplaced as f64);
+                checked = (!walk.unsettled).then(|| (generation, Instant::now()));
+            }
         }
-        tokio::time::sleep(every.saturating_sub(begun.elapsed()).max(MIN_PAUSE)).await;
+        let rest = if ended && checked.is_some() { every } else { every.min(UNSETTLED_PAUSE) };
+        while begun.elapsed() < rest && (walk.unsettled || walk.world.generation() == generation) {
+            tokio::time::sleep(MIN_PAUSE.max(rest.saturating_sub(begun.elapsed())).min(GLANCE)).await;
+        }
+        tokio::time::sleep(MIN_PAUSE).await;
     }
 }
 
@@ -58,13 +76,18 @@ struct Walk {
     disk: DiskId,
     store: Arc<ChunkStore>,
     grace_ms: u64,
+    /// Chunks of this walk that have their homes elsewhere, and are still here.
+    misplaced: u64,
+    /// Whether something is left to be looked at soon: a misplaced chunk, or a home that lacked one.
+    unsettled: bool,
 }
 
 impl Walk {
     /// Goes over all chunks once; `false` where it was cut off.
-    async fn all(&self, every: Duration, check_homes: bool) -> bool {
+    async fn all(&mut self, every: Duration, check_homes: bool) -> bool {
         let steps = self.store.usage().chunks / STEP as u64 + 1;
         let pause = every.div_f64(steps as f64 * 2.0).clamp(MIN_PAUSE, MAX_PAUSE);
+        let pause = if check_homes { MIN_PAUSE } else { pause };
         let mut after = None;
         loop {
             match self.step(after, check_homes).await {
@@ -80,7 +103,7 @@ impl Walk {
     }
 
     /// Looks at the chunks after `after`; the last one of them, if there are more.
-    async fn step(&self, after: Option<ChunkId>, check_homes: bool) -> Result<Option<ChunkId>, StepError> {
+    async fn step(&mut self, after: Option<ChunkId>, check_homes: bool) -> Result<Option<ChunkId>, StepError> {
         let store = self.store.clone();
         let chunks = tokio::task::spawn_blocking(move || store.list(after, STEP))
             .await
@@ -101,7 +124,7 @@ impl Walk {
     }
 
     async fn settle(
-        &self,
+        &mut self,
         group: GroupId,
         chunks: &[(ChunkId, ChunkInfo)],
         check_homes: bool,
@@ -137,36 +160,78 @@ impl Walk {
             let count = dropped.await?.into_iter().filter(|dropped| *dropped).count();
             metrics::counter!("cairn_chunks_dropped_total").increment(count as u64);
         }
-        if check_homes { self.check_next_homes(group, live).await } else { Ok(()) }
+        if check_homes { self.check_homes(group, live).await } else { Ok(()) }
     }
 
     /// Asks the next home of each chunk whether it has it. Every home does so, and thereby whatever is missing is found
-    /// by a home that is not.
-    async fn check_next_homes(&self, group: GroupId, live: Vec<ChunkId>) -> Result<(), StepError> {
+    /// by a home that is not. What has no home here asks all of them, and goes when they all hold it.
+    async fn check_homes(&mut self, group: GroupId, live: Vec<ChunkId>) -> Result<(), StepError> {
         let map = self.world.client().map();
         let mut by_disk: HashMap<DiskId, Vec<ChunkId>> = HashMap::new();
+        let mut misplaced = Vec::new();
         for chunk in live {
             let homes = placement::homes(&chunk, &map);
-            // One that is no home of it asks the first.
-            let next = homes.iter().position(|home| *home == self.disk).map_or(0, |place| (place + 1) % homes.len());
-            if let Some(home) = homes.get(next).filter(|home| **home != self.disk) {
-                by_disk.entry(*home).or_default().push(chunk);
+            match homes.iter().position(|home| *home == self.disk) {
+                Some(place) => {
+                    let next = homes.get((place + 1) % homes.len()).filter(|home| **home != self.disk);
+                    by_disk.entry(*next.unwrap_or(&self.disk)).or_default().push(chunk);
+                }
+                None => {
+                    homes.iter().for_each(|home| by_disk.entry(*home).or_default().push(chunk));
+                    misplaced.push((chunk, homes));
+                }
             }
         }
-        let mut missing = Vec::new();
+        by_disk.remove(&self.disk);
+        let mut missing = HashSet::new();
         for (disk, chunks) in by_disk {
             // Where it is down, it will come up, and this is done again.
-            let Some(home) = self.world.repair_disk(disk) else { continue };
+            let Some(home) = self.world.repair_disk(disk) else {
+                missing
+                    .extend(misplaced.iter().filter(|(_, homes)| homes.contains(&disk)).map(|(chunk, _)| chunk.hash));
+                continue;
+            };
             let stats = home.stat(chunks.clone()).await?;
             missing.extend(chunks.iter().zip(stats).filter(|(_, stat)| stat.is_none()).map(|(chunk, _)| chunk.hash));
         }
+        self.unsettled |= !misplaced.is_empty();
+        for (chunk, homes) in misplaced {
+            if missing.contains(&chunk.hash) || homes.is_empty() || !self.hand_over(chunk, &homes, map.epoch).await {
+                self.misplaced += 1;
+            }
+        }
         if !missing.is_empty() {
             tracing::info!(disk = %self.disk, chunks = missing.len(), "homes lack chunks that they should have");
-            let command = Command::QueueRepair { hashes: missing, known: vec![self.disk] };
+            self.unsettled = true;
+            let hashes = missing.into_iter().collect();
+            let command = Command::QueueRepair { hashes, known: vec![self.disk] };
             if let Err(rejection) = self.world.client().command(group, command).await? {
                 tracing::warn!(%group, %rejection, "a group refused to queue repairs");
             }
         }
         Ok(())
+    }
+
+    /// Lets go of a chunk that has its homes elsewhere, once each of them has verified its copy and holds it.
+    async fn hand_over(&self, chunk: ChunkId, homes: &[DiskId], epoch: Epoch) -> bool {
+        let holds = homes.iter().map(|home| async {
+            let gone = || DiskError::Unavailable("the home went down".to_owned());
+            self.world.repair_disk(*home).ok_or_else(gone)?.hold(chunk, epoch).await
+        });
+        let released = match futures::future::try_join_all(holds).await {
+            Ok(_) => self.world.release(self.disk, chunk, epoch).await,
+            Err(error) => Err(error),
+        };
+        match released {
+            Ok(true) => {
+                metrics::counter!("cairn_chunks_moved_total").increment(1);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::debug!(disk = %self.disk, %chunk, %error, "a misplaced chunk stays for now");
+                false
+            }
+        }
     }
 }

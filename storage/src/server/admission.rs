@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::reply::Refusal;
 use crate::types::now_ms;
 use crate::wire::auth::{SaidBody, SignedBody};
-use crate::wire::{AuthError, message};
+use crate::wire::{AuthError, Verifier, message};
 
 /// How long the body of a request may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,11 +51,15 @@ async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, requ
 }
 
 fn prove(state: &super::State, request: &Request) -> Result<SaidBody, AuthError> {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    state.verifier.verify(request.headers(), request.method(), target, now_ms())
+    prove_to(&state.verifier, request)
 }
 
-fn unproven(error: AuthError) -> Refusal {
+pub(super) fn prove_to(verifier: &Verifier, request: &Request) -> Result<SaidBody, AuthError> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    verifier.verify(request.headers(), request.method(), target, now_ms())
+}
+
+pub(super) fn unproven(error: AuthError) -> Refusal {
     metrics::counter!("cairn_rpc_refused_total", "reason" => match error {
         AuthError::Missing => "missing",
         AuthError::Skewed => "skewed",

@@ -109,6 +109,12 @@ pub(super) async fn verify(State(state): Shared, Path(disk): Path<String>, body:
     Ok(StatusCode::OK)
 }
 
+pub(super) async fn hold(State(state): Shared, Path(disk): Path<String>, body: Bytes) -> Result<StatusCode, Refusal> {
+    let (disk, (epoch, id)) = (find(&state, &disk)?, decode(&body)?);
+    within(disk.hold(id, epoch)).await?;
+    Ok(StatusCode::OK)
+}
+
 /// A disk that hangs must not keep what was reserved for a request for ever.
 async fn within<T>(work: impl Future<Output = Result<T, DiskError>>) -> Result<T, DiskError> {
     let done = tokio::time::timeout(DISK_TIMEOUT, work).await;

@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::reply::{Refusal, answer, decode};
 use crate::meta::{Envelope, Query};
 use crate::types::GroupId;
-use crate::wire::View;
+use crate::wire::{Hello, View};
 
 type Shared = State<Arc<super::State>>;
 type Reply = Result<Response, Refusal>;
@@ -33,7 +33,12 @@ pub(super) async fn view(State(state): Shared) -> Reply {
     let disks = state.backend.disks();
     let map = disks.map();
     let up = map.disks.iter().map(|disk| disk.id).filter(|disk| disks.is_up(*disk)).collect();
-    answer(&View { map, up })
+    answer(&View { map, up, places: state.backend.places() })
+}
+
+pub(super) async fn hello(State(state): Shared, body: Bytes) -> Reply {
+    let hello: Hello = decode(&body)?;
+    answer(&state.backend.hello(hello).map_err(|why| Refusal::new(StatusCode::CONFLICT, "refused", why))?)
 }
 
 /// Says nothing that a stranger should not know.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::client::{Disks, MetaService, RepairService};
 use crate::cluster::Secret;
 use crate::types::DiskId;
-use crate::wire::{Verifier, path};
+use crate::wire::{Hello, Place, Verifier, path};
 
 pub use listen::{Server, bind};
 
@@ -42,6 +42,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A disk of this very node, if it is up.
     fn local_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
+
+    /// Where each disk is, as far as this node knows.
+    fn places(&self) -> Vec<Place>;
+
+    /// Takes a greeting, and greets back.
+    ///
+    /// # Errors
+    /// Why the other is not taken for a node of the cluster, for a person.
+    fn hello(&self, hello: Hello) -> Result<Hello, String>;
 
     /// Hands a message of Raft to the replica that it is for; the answer is as opaque as the message.
     fn raft(&self, message: Bytes) -> BoxFuture<'_, Bytes>;
@@ -70,12 +79,14 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
     });
     let small = Router::new()
         .route(path::VIEW, get(groups::view))
+        .route(path::HELLO, post(groups::hello))
         .route("/v1/groups/{group}/command", post(groups::command))
         .route("/v1/groups/{group}/query", post(groups::query))
         .route("/v1/disks/{disk}/chunks/{chunk}", get(chunks::read))
         .route("/v1/disks/{disk}/touch", post(chunks::touch))
         .route("/v1/disks/{disk}/stat", post(chunks::stat))
         .route("/v1/disks/{disk}/verify", post(chunks::verify))
+        .route("/v1/disks/{disk}/hold", post(chunks::hold))
         .layer(axum::middleware::from_fn_with_state(state.clone(), admission::small));
     let raft = Router::new()
         .route(path::RAFT, post(groups::raft))
@@ -90,4 +101,16 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
         .merge(chunk)
         .fallback(|| async { reply::Refusal::new(http::StatusCode::NOT_FOUND, "refused", "no such route") })
         .with_state(state)
+}
+
+/// The routes of a node that waits for a cluster to be formed: it tells its id to those who know the secret.
+pub fn waiting_router(id: u64, secret: &Secret) -> Router {
+    let verifier = Arc::new(Verifier::new(secret));
+    let answer = move |request: axum::extract::Request| {
+        let verifier = verifier.clone();
+        async move { admission::prove_to(&verifier, &request).map_err(admission::unproven).and_then(|_| reply::answer(&id)) }
+    };
+    let refuse =
+        || async { reply::Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, "unavailable", "waiting to join") };
+    Router::new().route(path::WAITING, get(answer)).fallback(refuse)
 }

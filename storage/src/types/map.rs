@@ -41,15 +41,46 @@ pub enum DiskState {
     Active,
     /// Gives chunks and takes none; what it holds is on its way to others.
     Draining,
+    /// Has been silent for too long: others have its share until it is heard of again.
+    Out,
     /// Out of the map for good; its id is never used again.
     Removed,
 }
 
 /// A group and the replicas that it was given.
+///
+/// A replica is first `joining`, then one of `replicas`, at last `leaving`; then its id is forgotten, and never used
+/// again. Only while it is joining it may be started without a memory: it has voted for nobody yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupEntry {
     pub id: GroupId,
+    /// Who votes, or is to vote as soon as the group has been told.
     pub replicas: Vec<(ReplicaId, DiskId)>,
+    pub joining: Vec<Joining>,
+    /// Voters and learners that the group is to let go.
+    pub leaving: Vec<(ReplicaId, DiskId)>,
+}
+
+/// A replica that is to become a voter once it has caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    pub replica: ReplicaId,
+    pub disk: DiskId,
+    /// The voter that leaves for it.
+    pub replaces: Option<ReplicaId>,
+}
+
+impl GroupEntry {
+    /// A group of these voters.
+    pub fn new(id: GroupId, replicas: Vec<(ReplicaId, DiskId)>) -> Self {
+        Self { id, replicas, joining: Vec::new(), leaving: Vec::new() }
+    }
+
+    /// Every replica that has to do with the group now, in whatever state.
+    pub fn all(&self) -> impl Iterator<Item = (ReplicaId, DiskId)> + '_ {
+        let joining = self.joining.iter().map(|joining| (joining.replica, joining.disk));
+        self.replicas.iter().copied().chain(joining).chain(self.leaving.iter().copied())
+    }
 }
 
 impl ClusterMap {
@@ -61,6 +92,16 @@ impl ClusterMap {
     /// The metadata groups, without the root group.
     pub fn metadata_groups(&self) -> impl Iterator<Item = GroupId> {
         self.groups.iter().map(|group| group.id).filter(|id| *id != super::ROOT_GROUP)
+    }
+
+    /// Whether chunks have the same homes under both maps.
+    pub fn places_like(&self, other: &Self) -> bool {
+        let racks = |map: &Self| map.nodes.iter().map(|node| (node.id, node.rack.clone())).collect::<Vec<_>>();
+        self.disks == other.disks && racks(self) == racks(other)
+    }
+
+    pub fn group(&self, id: GroupId) -> Option<&GroupEntry> {
+        self.groups.iter().find(|group| group.id == id)
     }
 
     pub fn disk(&self, id: DiskId) -> Option<&DiskEntry> {

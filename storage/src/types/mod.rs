@@ -7,7 +7,7 @@ pub use id::{
     BucketId, ChunkId, ClusterId, DiskId, Epoch, GroupId, ManifestId, NodeId, OperationId, ReplicaId, UploadId, UserId,
     VersionId,
 };
-pub use map::{ClusterMap, DiskEntry, DiskState, GroupEntry, NodeEntry};
+pub use map::{ClusterMap, DiskEntry, DiskState, GroupEntry, Joining, NodeEntry};
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type UnixMillis = u64;

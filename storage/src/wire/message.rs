@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{DiskError, ServiceError};
-use crate::types::{ClusterMap, DiskId, UnixMillis};
+use crate::types::{ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId, UnixMillis};
 
 /// The first byte of every encoded message. What follows is postcard.
 const VERSION: u8 = 1;
@@ -60,6 +60,54 @@ pub struct View {
     pub map: Arc<ClusterMap>,
     /// The disks that take and give chunks right now, as far as this node knows.
     pub up: Vec<DiskId>,
+    /// Where each disk was heard of last.
+    pub places: Vec<Place>,
+}
+
+/// What nodes say to each other every second, and answer each other with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub cluster: ClusterId,
+    pub node: NodeEntry,
+    /// Random, of this run of the process.
+    pub session: u64,
+    /// Of the program.
+    pub version: String,
+    /// Of the newest map that it knows.
+    pub epoch: Epoch,
+    /// Its own disks that are open.
+    pub disks: Vec<DiskNews>,
+    /// Where it believes that every disk is.
+    pub places: Vec<Place>,
+    /// The groups that are led by a replica of this node.
+    pub leads: Vec<(GroupId, ReplicaId, DiskId)>,
+}
+
+/// How a disk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskNews {
+    pub id: DiskId,
+    /// Grows with each start.
+    pub incarnation: u64,
+    /// Whether it takes and gives chunks.
+    pub up: bool,
+    /// Bytes of its file system.
+    pub capacity: u64,
+    /// Bytes that are free for chunks.
+    pub free: u64,
+    pub chunks: u64,
+    /// Of the chunks, those that had their homes elsewhere when it was last looked.
+    pub misplaced: u64,
+}
+
+/// Where a disk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub disk: DiskId,
+    pub node: NodeId,
+    /// `host:port`.
+    pub address: String,
+    pub incarnation: u64,
 }
 
 /// What a disk says of a chunk that it has.

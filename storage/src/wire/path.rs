@@ -8,6 +8,10 @@ use crate::types::{ChunkId, DiskId, GroupId};
 pub const HEALTH: &str = "/v1/health";
 /// GET: a [`super::View`].
 pub const VIEW: &str = "/v1/map";
+/// POST: a [`super::Hello`]; the other node's.
+pub const HELLO: &str = "/v1/hello";
+/// GET: the id of a node that waits for a cluster to be formed.
+pub const WAITING: &str = "/v1/waiting";
 /// POST: a message of Raft, opaque here.
 pub const RAFT: &str = "/v1/raft";
 
@@ -34,6 +38,11 @@ pub fn stat(disk: DiskId) -> String {
 /// POST: a chunk id; nothing, where it is there and verifies.
 pub fn verify(disk: DiskId) -> String {
     format!("/v1/disks/{disk}/verify")
+}
+
+/// POST: a map's epoch and a chunk id; nothing, where the chunk is there, verifies and is held for a while.
+pub fn hold(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/hold")
 }
 
 /// POST: an envelope; its result.

@@ -60,6 +60,8 @@ impl From<wire::message::MessageError> for CallError {
 pub enum Body {
     Empty,
     Small(Vec<u8>),
+    /// A message of Raft.
+    Raft(Bytes),
     /// A chunk, whose hash is in the path.
     Chunk(Vec<Bytes>),
 }
@@ -87,6 +89,7 @@ impl Remote {
         let signed = match &body {
             Body::Empty => SignedBody::Small(&[]),
             Body::Small(bytes) => SignedBody::Small(bytes),
+            Body::Raft(bytes) => SignedBody::Small(bytes),
             Body::Chunk(_) => SignedBody::Chunk,
         };
         self.signer.sign(&mut headers, &method, target, signed, now_ms());
@@ -94,6 +97,7 @@ impl Remote {
         let request = match body {
             Body::Empty => request,
             Body::Small(bytes) => request.body(bytes),
+            Body::Raft(bytes) => request.body(bytes),
             Body::Chunk(pieces) => request.body(reqwest::Body::wrap(Pieces::new(pieces))),
         };
         let response = request.send().await.map_err(|error| {
@@ -135,7 +139,7 @@ impl Answer {
         Ok(pieces)
     }
 
-    async fn bytes(self, max_len: usize) -> Result<Vec<u8>, CallError> {
+    pub async fn bytes(self, max_len: usize) -> Result<Vec<u8>, CallError> {
         Ok(self.pieces(max_len).await?.concat())
     }
 }

@@ -11,10 +11,10 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Remote;
-use super::call::{Answer, Body, CallError};
+use super::call::{Answer, Body};
+use super::{CallError, Remote};
 use crate::client::{DiskError, DiskService, RepairService};
-use crate::types::{ChunkId, DiskId};
+use crate::types::{ChunkId, DiskId, Epoch};
 use crate::wire::{Stat, message, path};
 
 /// For all of a chunk.
@@ -77,6 +77,14 @@ impl RepairService for RemoteDisk {
         async move {
             let body = Body::message(&id)?;
             self.call(Method::POST, &path::verify(self.id), body, CHUNK_TIMEOUT).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn hold(&self, id: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<(), DiskError>> {
+        async move {
+            let body = Body::message(&(epoch, id))?;
+            self.call(Method::POST, &path::hold(self.id), body, CHUNK_TIMEOUT).await.map(drop)
         }
         .boxed()
     }

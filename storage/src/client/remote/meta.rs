@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::call::{Body, CallError};
-use super::{Cluster, Remote};
+use super::call::Body;
+use super::{CallError, Cluster, Remote};
 use crate::client::{MetaService, ServiceError};
 use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
 use crate::types::GroupId;

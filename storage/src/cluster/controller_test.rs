@@ -1,0 +1,152 @@
+use std::collections::HashSet;
+
+use super::*;
+use crate::types::{ClusterId, DiskEntry, Epoch, NodeEntry, ROOT_GROUP};
+
+#[derive(Default)]
+struct Seen {
+    down: HashSet<DiskId>,
+    out: HashSet<DiskId>,
+}
+
+impl Observed for Seen {
+    fn is_up(&self, disk: DiskId) -> bool {
+        !self.down.contains(&disk)
+    }
+
+    fn is_out(&self, disk: DiskId) -> bool {
+        self.out.contains(&disk)
+    }
+}
+
+fn disk(number: u8) -> DiskId {
+    DiskId([number; 16])
+}
+
+/// A cluster whose disks are on the given nodes; every node is a rack of its own. All groups start on the first disk.
+fn cluster(nodes: &[u64], groups: u32) -> ClusterMap {
+    let entry = |id: u64| NodeEntry { id: NodeId(id), address: format!("{id}"), rack: format!("rack {id}") };
+    let distinct: BTreeSet<u64> = nodes.iter().copied().collect();
+    ClusterMap {
+        cluster: ClusterId([1; 16]),
+        epoch: Epoch(1),
+        nodes: distinct.into_iter().map(entry).collect(),
+        disks: (1..).zip(nodes).map(|(number, node)| active(number, *node)).collect(),
+        groups: (0..=groups)
+            .map(|group| GroupEntry::new(GroupId(group), vec![(ReplicaId(u64::from(group) + 1), disk(1))]))
+            .collect(),
+    }
+}
+
+fn active(number: u8, node: u64) -> DiskEntry {
+    DiskEntry { id: disk(number), node: NodeId(node), weight: 1, state: DiskState::Active }
+}
+
+/// What the groups' leaders and the root group make of the plans, until there are none.
+fn settled(mut map: ClusterMap, seen: &Seen) -> ClusterMap {
+    let mut used: HashSet<(GroupId, ReplicaId)> =
+        map.groups.iter().flat_map(|group| group.all().map(|(replica, _)| (group.id, replica))).collect();
+    for _ in 0..100 {
+        let Some(next) = plan(&map, seen) else { return map };
+        map = ClusterMap { epoch: Epoch(map.epoch.0 + 1), ..next };
+        for group in &mut map.groups {
+            for joining in std::mem::take(&mut group.joining) {
+                assert!(used.insert((group.id, joining.replica)), "a replica's id is used once");
+                assert_eq!(joining.replica.0 >> PER_EPOCH_BITS, map.epoch.0);
+                group.replicas.retain(|(replica, _)| Some(*replica) != joining.replaces);
+                group.replicas.push((joining.replica, joining.disk));
+            }
+            group.leaving.clear();
+        }
+    }
+    panic!("the plans never end");
+}
+
+fn voters(map: &ClusterMap, group: GroupId) -> BTreeSet<DiskId> {
+    map.group(group).unwrap().replicas.iter().map(|(_, disk)| *disk).collect()
+}
+
+fn nodes_of(map: &ClusterMap, group: GroupId) -> BTreeSet<NodeId> {
+    voters(map, group).iter().map(|id| map.disk(*id).unwrap().node).collect()
+}
+
+#[test]
+fn a_group_goes_from_one_voter_to_three_in_one_change() {
+    let map = cluster(&[1, 2, 3], 1);
+    let next = plan(&map, &Seen::default()).unwrap();
+    assert_eq!(next.groups[0].joining.len(), 2);
+    let settled = settled(map, &Seen::default());
+    assert_eq!(voters(&settled, ROOT_GROUP).len(), 3);
+    assert_eq!(plan(&settled, &Seen::default()), None);
+}
+
+#[test]
+fn voters_spread_over_the_nodes_as_these_join() {
+    let mut map = cluster(&[1, 1, 1], 3);
+    map = settled(map, &Seen::default());
+    assert_eq!(nodes_of(&map, GroupId(1)).len(), 1);
+    for (number, node) in [(4, 2), (5, 3)] {
+        map.nodes.push(NodeEntry { id: NodeId(node), address: String::new(), rack: format!("rack {node}") });
+        map.disks.push(active(number, node));
+        map = settled(map, &Seen::default());
+    }
+    for group in 0..=3 {
+        assert_eq!(nodes_of(&map, GroupId(group)).len(), 3, "group {group}");
+        assert_eq!(voters(&map, GroupId(group)).len(), 3);
+    }
+}
+
+#[test]
+fn replicas_are_spread_over_the_disks_of_a_node() {
+    let map = settled(cluster(&[1, 2, 3, 3, 3, 3], 7), &Seen::default());
+    for number in 3..=6 {
+        let load = map.groups.iter().flat_map(GroupEntry::all).filter(|(_, id)| *id == disk(number)).count();
+        assert_eq!(load, 2, "disk {number}");
+    }
+}
+
+#[test]
+fn a_silent_disk_is_left_out_replaced_and_taken_back() {
+    let mut map = settled(cluster(&[1, 2, 3, 4], 1), &Seen::default());
+    let lost = *voters(&map, ROOT_GROUP).first().unwrap();
+    let only_down = Seen { down: HashSet::from([lost]), out: HashSet::new() };
+    assert_eq!(plan(&map, &only_down), None, "it may come back any moment");
+    let out = Seen { down: HashSet::from([lost]), out: HashSet::from([lost]) };
+    map = settled(map, &out);
+    assert_eq!(map.disk(lost).unwrap().state, DiskState::Out);
+    assert_eq!(voters(&map, ROOT_GROUP).len(), 3);
+    assert!(!voters(&map, ROOT_GROUP).contains(&lost));
+    map = settled(map, &Seen::default());
+    assert_eq!(map.disk(lost).unwrap().state, DiskState::Active);
+}
+
+#[test]
+fn without_another_disk_a_silent_voter_counts_on_and_a_removed_one_goes() {
+    let mut map = settled(cluster(&[1, 2, 3], 1), &Seen::default());
+    let out = Seen { down: HashSet::from([disk(3)]), out: HashSet::from([disk(3)]) };
+    map = settled(map, &out);
+    assert_eq!(voters(&map, ROOT_GROUP).len(), 3);
+    map.disks.iter_mut().find(|entry| entry.id == disk(3)).unwrap().state = DiskState::Removed;
+    map = settled(map, &out);
+    assert_eq!(voters(&map, ROOT_GROUP), BTreeSet::from([disk(1), disk(2)]));
+}
+
+#[test]
+fn a_newcomer_that_is_lost_before_it_votes_is_given_up() {
+    let map = cluster(&[1, 2, 3], 1);
+    let mut map = ClusterMap { epoch: Epoch(2), ..plan(&map, &Seen::default()).unwrap() };
+    map.disks[2].state = DiskState::Removed;
+    let next = plan(&map, &Seen::default()).unwrap();
+    assert_eq!(next.groups[0].joining.len(), 1);
+    assert_eq!(next.groups[0].leaving.len(), 1);
+}
+
+#[test]
+fn what_a_later_map_allots_an_earlier_one_does_not_know() {
+    let map = cluster(&[1, 2, 3], 1);
+    let next = plan(&map, &Seen::default()).unwrap();
+    let newcomer = next.groups[0].joining[0].replica;
+    assert!(!is_known_by(newcomer, &map));
+    assert!(is_known_by(newcomer, &ClusterMap { epoch: Epoch(2), ..next }));
+    assert!(is_known_by(ReplicaId(1), &map));
+}

@@ -1,0 +1,182 @@
+//! Acts on what the cluster map asks for: starts the replicas that it allots to disks here and retires those that have
+//! left their groups; and, where this node leads a group, has the group take in and let go its members. The node that
+//! leads the root group also decides what the map should ask for.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::disk::LocalDisk;
+use super::form::SettleError;
+use super::inner::{Inner, View};
+use crate::client::Disks;
+use crate::cluster::controller::{self, Observed};
+use crate::meta::{Command, Outcome, Rejection, RootCommand};
+use crate::raft::{Origin, ReplicaStatus};
+use crate::types::{ClusterMap, DiskId, GroupEntry, GroupId, ROOT_GROUP, ReplicaId};
+
+/// The rest between two looks, where the map does not change in between.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Looks after the replicas of this node, for as long as it is polled.
+pub async fn follow(view: Arc<View>) {
+    let mut epoch = view.inner.epoch.subscribe();
+    loop {
+        let map = view.inner.map();
+        if map.epoch.0 > 0 {
+            for disk in view.inner.local_disks() {
+                if let Err(why) = place_replicas(&view.inner, &disk, &map).await {
+                    tracing::warn!(disk = %disk.id(), %why, "the replicas of a disk are not as they should be");
+                }
+            }
+        }
+        let _ = tokio::time::timeout(LOOK, epoch.changed()).await;
+    }
+}
+
+/// Retires what the map does not know any more, and starts what it allots.
+async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) -> Result<(), String> {
+    let db = disk.db.clone();
+    let records = tokio::task::spawn_blocking(move || db.replicas()).await;
+    let records = records.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let running: HashSet<(GroupId, ReplicaId)> =
+        inner.replicas.local_replicas().iter().map(|status| (status.group, status.replica)).collect();
+    for record in records.iter().filter(|record| !record.retired) {
+        let Some(group) = map.group(record.group) else { continue };
+        let is_member = group.all().any(|member| member == (record.replica, disk.id()));
+        if is_member || !controller::is_known_by(record.replica, map) {
+            continue;
+        }
+        tracing::info!(group = %record.group, replica = %record.replica, disk = %disk.id(), "a replica has left its group");
+        inner.replicas.stop_replica(record.group, record.replica).await;
+        let retired = inner.replicas.retire_replica(disk.db.clone(), record.group, record.replica).await;
+        retired.map_err(|error| error.to_string())?;
+    }
+    for group in &map.groups {
+        for joining in group.joining.iter().filter(|joining| joining.disk == disk.id()) {
+            let known = records.iter().any(|record| (record.group, record.replica) == (group.id, joining.replica));
+            if known || running.contains(&(group.id, joining.replica)) {
+                continue;
+            }
+            tracing::info!(group = %group.id, replica = %joining.replica, disk = %disk.id(), "a new replica");
+            let started = inner.replicas.start_replica(disk.db.clone(), group.id, joining.replica, Origin::New).await;
+            started.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Decides and leads, wherever it is this node's turn, for as long as it is polled.
+pub async fn lead(view: Arc<View>) {
+    let busy: Arc<Mutex<HashSet<GroupId>>> = Arc::default();
+    let mut epoch = view.inner.epoch.subscribe();
+    loop {
+        if view.inner.leads(ROOT_GROUP)
+            && let Err(error) = decide(&view).await
+        {
+            tracing::debug!(%error, "the cluster map is not changed yet");
+        }
+        for group in view.inner.map().groups.iter().filter(|group| view.inner.leads(group.id)) {
+            if !busy.lock().insert(group.id) {
+                continue;
+            }
+            let (view, group, busy) = (view.clone(), group.clone(), busy.clone());
+            tokio::spawn(async move {
+                if let Err(error) = tend(&view, &group).await {
+                    tracing::debug!(group = %group.id, %error, "a group is not as it should be yet");
+                }
+                busy.lock().remove(&group.id);
+            });
+        }
+        let _ = tokio::time::timeout(LOOK, epoch.changed()).await;
+    }
+}
+
+impl Observed for Inner {
+    fn is_up(&self, disk: DiskId) -> bool {
+        Disks::is_up(self, disk)
+    }
+
+    fn is_out(&self, disk: DiskId) -> bool {
+        !Disks::is_up(self, disk) && self.peers.lock().silent_for(disk) > self.options.out_after
+    }
+}
+
+async fn decide(view: &View) -> Result<(), SettleError> {
+    let map = view.inner.map();
+    match controller::plan(&map, &*view.inner) {
+        Some(new) => replace_map(view, new).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes `new` the map, if it was made from the newest one.
+///
+/// # Errors
+/// The root group does not answer, or the map has moved on.
+pub async fn replace_map(view: &View, new: ClusterMap) -> Result<(), SettleError> {
+    let replace = RootCommand::ReplaceMap { expected: new.epoch, map: new };
+    match view.client.command(ROOT_GROUP, Command::Root(replace)).await? {
+        Ok(Outcome::Map(map)) => {
+            view.inner.set_map(*map);
+            Ok(())
+        }
+        Ok(_) => Err(SettleError::Answer),
+        Err(rejection) => {
+            if rejection == Rejection::MapChanged {
+                view.inner.refresh.notify_one();
+            }
+            Err(rejection.into())
+        }
+    }
+}
+
+/// Brings a group that is led here one step nearer to what the map says of it.
+async fn tend(view: &View, entry: &GroupEntry) -> Result<(), SettleError> {
+    let Some(status) = view.inner.replicas.status(entry.id).filter(|status| status.leads) else { return Ok(()) };
+    if !entry.joining.is_empty() {
+        for joining in &entry.joining {
+            view.inner.replicas.add_learner(entry.id, joining.replica, joining.disk).await?;
+        }
+        // From here on they must not be started without a memory any more: only then they may vote.
+        return change_entry(view, entry, promote).await;
+    }
+    let wanted: BTreeSet<ReplicaId> = entry.replicas.iter().map(|(replica, _)| *replica).collect();
+    if !is_made_of(&status, &wanted) {
+        let voters: BTreeMap<ReplicaId, DiskId> = entry.replicas.iter().copied().collect();
+        tracing::info!(group = %entry.id, ?wanted, "the voters of a group change");
+        view.inner.replicas.change_membership(entry.id, voters).await?;
+        return Ok(());
+    }
+    if !entry.leaving.is_empty() {
+        return change_entry(view, entry, |entry| entry.leaving.clear()).await;
+    }
+    Ok(())
+}
+
+fn is_made_of(status: &ReplicaStatus, wanted: &BTreeSet<ReplicaId>) -> bool {
+    let voters: BTreeSet<ReplicaId> = status.voters.iter().copied().collect();
+    let members: BTreeSet<ReplicaId> = status.members.iter().map(|(replica, _)| *replica).collect();
+    voters == *wanted && members == *wanted
+}
+
+fn promote(entry: &mut GroupEntry) {
+    for joining in std::mem::take(&mut entry.joining) {
+        let goes = |replica: ReplicaId| Some(replica) == joining.replaces;
+        entry.leaving.extend(entry.replicas.iter().filter(|(replica, _)| goes(*replica)));
+        entry.replicas.retain(|(replica, _)| !goes(*replica));
+        entry.replicas.push((joining.replica, joining.disk));
+    }
+}
+
+/// Changes the entry of a group in the map, if it still is what was acted on.
+async fn change_entry(view: &View, acted_on: &GroupEntry, change: fn(&mut GroupEntry)) -> Result<(), SettleError> {
+    let mut map = (*view.inner.map()).clone();
+    match map.groups.iter_mut().find(|group| group.id == acted_on.id) {
+        Some(entry) if *entry == *acted_on => change(entry),
+        _ => return Ok(()),
+    }
+    replace_map(view, map).await
+}
