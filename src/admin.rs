@@ -54,19 +54,30 @@ pub async fn user(command: User) -> Result<()> {
     Ok(())
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
 /// Sends one signed request and reads its JSON answer.
-async fn call(endpoint: &Endpoint, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
+///
+/// # Errors
+/// No credentials in the environment, nobody at the endpoint, or what the admin API refused, in its words.
+pub async fn call(endpoint: &Endpoint, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
+    call_with(endpoint, method, path, "", body).await
+}
+
+/// The same with a query, percent-encoded already.
+///
+/// # Errors
+/// As [`call`].
+pub async fn call_with(endpoint: &Endpoint, method: Method, path: &str, query: &str, body: Vec<u8>) -> Result<Value> {
     let (access_key, secret_key) = credentials()?;
     let uri: Uri = endpoint.endpoint.parse().with_context(|| format!("{} is not a URL", endpoint.endpoint))?;
     let host = uri.authority().with_context(|| format!("{} names no host", endpoint.endpoint))?;
 
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, HeaderValue::from_str(host.as_str())?);
-    let request = Unsigned { method: &method, raw_path: path, raw_query: "", headers: &headers };
+    let request = Unsigned { method: &method, raw_path: path, raw_query: query, headers: &headers };
     let signed = sign_headers(
         &request,
         &payload_hash(&body),
@@ -76,7 +87,8 @@ async fn call(endpoint: &Endpoint, method: Method, path: &str, body: Vec<u8>) ->
     )?;
     headers.extend(signed);
 
-    let url = format!("{}{path}", endpoint.endpoint.trim_end_matches('/'));
+    let separator = if query.is_empty() { "" } else { "?" };
+    let url = format!("{}{path}{separator}{query}", endpoint.endpoint.trim_end_matches('/'));
     let answer = reqwest::Client::new()
         .request(method, url)
         .headers(headers)
@@ -101,8 +113,10 @@ fn refusal(bytes: &[u8]) -> Option<String> {
     Some(format!("{} ({})", value["message"].as_str()?, value["code"].as_str()?))
 }
 
-/// The root user's access key and secret key.
+/// The access key and the secret key of an administrator: Cairn's variables, else AWS's.
 fn credentials() -> Result<(String, String)> {
-    let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: it is the root user's"));
-    Ok((variable("CAIRN_ROOT_ACCESS_KEY")?, variable("CAIRN_ROOT_SECRET_KEY")?))
+    let pair = |key: &str, secret: &str| Some((std::env::var(key).ok()?, std::env::var(secret).ok()?));
+    pair("CAIRN_ROOT_ACCESS_KEY", "CAIRN_ROOT_SECRET_KEY")
+        .or_else(|| pair("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+        .context("CAIRN_ROOT_ACCESS_KEY and CAIRN_ROOT_SECRET_KEY are not set: they are the root user's")
 }

@@ -25,6 +25,17 @@ pub enum Command {
     /// Users of S3 and their keys.
     #[command(subcommand)]
     User(User),
+    /// Shows how the cluster is: nodes, disks, groups, and what is under way.
+    Status {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// The nodes of the cluster.
+    #[command(subcommand)]
+    Node(Member),
+    /// The disks of the cluster.
+    #[command(subcommand)]
+    Disk(Member),
     /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
     RebuildIndex(RebuildIndex),
     /// Brings a process with two directories back, of which one is lost for good.
@@ -106,6 +117,40 @@ pub enum User {
     Remove {
         #[arg(value_name = "NAME")]
         name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+/// What can be done with a node or a disk.
+#[derive(Debug, Subcommand)]
+pub enum Member {
+    /// Lists them.
+    List {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Moves everything that it has to others. It goes on serving until then.
+    Drain {
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Takes it back into use.
+    Undrain {
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Takes it out of the cluster for good, once it is drained.
+    Remove {
+        #[arg(value_name = "ID")]
+        id: String,
+        /// It is lost, with whatever it had.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         endpoint: Endpoint,
     },

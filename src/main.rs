@@ -3,6 +3,7 @@
 mod admin;
 mod arguments;
 mod banner;
+mod cluster;
 mod disks;
 mod logging;
 mod options;
@@ -54,6 +55,9 @@ fn run(arguments: Arguments) -> Result<()> {
             logging::start(settings.log_format);
             runtime.block_on(serve::gateway(settings))
         }
+        Command::Status { endpoint } => runtime.block_on(cluster::status(&endpoint)),
+        Command::Node(member) => runtime.block_on(cluster::member("nodes", member)),
+        Command::Disk(member) => runtime.block_on(cluster::member("disks", member)),
         Command::User(user) => runtime.block_on(admin::user(user)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
         Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),

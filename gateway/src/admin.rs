@@ -6,11 +6,16 @@
 //! - `GET /_cairn/admin/v1/users` lists them, by name, without secrets: `{"users": [{"user_id", "name", "display_name",
 //!   "access_key", "root", "created"}]}`.
 //! - `DELETE /_cairn/admin/v1/users/NAME` removes one that owns no buckets: 204.
+//!
+//! What concerns nodes and disks is in `cluster`.
+
+mod cluster;
 
 use axum::body::Body;
 use cairn_storage::meta::record::UserRecord;
 use cairn_storage::meta::{Answer, Outcome, Query, Rejection, RootCommand};
-use cairn_storage::types::{UserId, now_ms};
+use cairn_storage::types::{NodeId, UserId, now_ms};
+use cluster::{Change, Target};
 use http::{HeaderValue, Response, StatusCode, header};
 use rand::Rng;
 use serde::Deserialize;
@@ -39,8 +44,30 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         ("POST", ("users", "")) => add_user(gateway, request).await,
         ("GET", ("users", "")) => list_users(gateway).await,
         ("DELETE", ("users", name)) if !name.is_empty() => remove_user(gateway, name).await,
+        ("GET", ("status", "")) => cluster::status(gateway).await.map(answer),
+        ("POST", (kind @ ("nodes" | "disks"), rest)) => {
+            let (target, change) = cluster_change(kind, rest, request.query.has("force"))?;
+            cluster::change(gateway, target, change).await.map(answer)
+        }
         _ => Err(Code::MethodNotAllowed.into()),
     }
+}
+
+/// What `ID/ACTION` says is to be done with a node or a disk.
+fn cluster_change(kind: &str, path: &str, force: bool) -> Result<(Target, Change), S3Error> {
+    let (id, action) = path.split_once('/').unwrap_or((path, ""));
+    let target = match kind {
+        "nodes" => id.parse().ok().map(|id| Target::Node(NodeId(id))),
+        _ => id.parse().ok().map(Target::Disk),
+    };
+    let target = target.ok_or_else(|| S3Error::with(Code::InvalidArgument, "This is no id of a node or a disk."))?;
+    let change = match action {
+        "drain" => Change::Drain,
+        "undrain" => Change::Undrain,
+        "remove" => Change::Remove { force },
+        _ => return Err(Code::MethodNotAllowed.into()),
+    };
+    Ok((target, change))
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@ use cairn_storage::client::{Client, DiskService, Disks, MetaService, ServiceErro
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection, RootCommand};
 use cairn_storage::types::{BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId};
+use cairn_storage::wire::Overview;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -193,5 +194,9 @@ impl Disks for Fake {
 
     fn is_up(&self, _id: DiskId) -> bool {
         false
+    }
+
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
+        std::future::ready(Err(ServiceError::Unavailable)).boxed()
     }
 }

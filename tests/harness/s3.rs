@@ -39,10 +39,25 @@ impl S3 {
         query: &str,
         body: Vec<u8>,
     ) -> reqwest::Result<reqwest::Response> {
+        self.send_with(method, path, query, &[], body).await
+    }
+
+    /// The same with further headers, which are not signed.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        further: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> reqwest::Result<reqwest::Response> {
         let headers = self.headers(method, path, query, &payload_hash(&body));
         let separator = if query.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{separator}{query}", self.url);
-        let request = self.http.request(method.parse().expect("a method"), url).headers(headers);
+        let mut request = self.http.request(method.parse().expect("a method"), url).headers(headers);
+        for (name, value) in further {
+            request = request.header(*name, *value);
+        }
         // Of an empty body reqwest says nothing, and S3 wants the length of every upload.
         request.header("content-length", body.len()).body(body).send().await
     }

@@ -14,6 +14,7 @@ use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
 use cairn_storage::types::{
     ChunkId, ClusterId, ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupId, ManifestId, NodeId,
 };
+use cairn_storage::wire::Overview;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -170,6 +171,10 @@ impl Disks for Fake {
 
     fn is_up(&self, id: DiskId) -> bool {
         !self.down.lock().contains(&id)
+    }
+
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
+        std::future::ready(Err(ServiceError::Unavailable)).boxed()
     }
 }
 

@@ -15,6 +15,7 @@ use cairn_storage::types::{
     ChunkId, ClusterId, ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupEntry, GroupId, NodeId, ROOT_GROUP,
     UserId, now_ms,
 };
+use cairn_storage::wire::Overview;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -192,6 +193,10 @@ impl Disks for Back {
 
     fn is_up(&self, _id: DiskId) -> bool {
         true
+    }
+
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
+        std::future::ready(Err(ServiceError::Unavailable)).boxed()
     }
 }
 

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
 use crate::types::{ChunkId, ClusterMap, DiskId, Epoch, GroupId, OperationId};
-use crate::wire::Stat;
+use crate::wire::{Overview, Stat};
 
 /// Why a call to a group gave no answer. Whether a command took effect is then unknown; it is safe to send the same
 /// envelope again.
@@ -53,7 +53,7 @@ pub enum DiskError {
 
 /// The metadata groups.
 pub trait MetaService: Send + Sync + 'static {
-    /// Has the group's leader commit and apply the command. Tries again by itself, with the same id, for about ten
+    /// Has the group's leader commit and apply the command. Tries again by itself, with the same id, for about five
     /// seconds. The outer error means that the result is unknown.
     fn command(
         &self,
@@ -108,6 +108,9 @@ pub trait Disks: Send + Sync + 'static {
 
     /// Whether the disk answered lately. A disk that did not is tried last for reads, and passed over for writes.
     fn is_up(&self, id: DiskId) -> bool;
+
+    /// How the nodes and disks are, for people.
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>>;
 }
 
 impl Client {
@@ -135,5 +138,13 @@ impl Client {
 
     pub fn is_up(&self, id: DiskId) -> bool {
         self.disks.is_up(id)
+    }
+
+    /// How the nodes and disks are, for people.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn overview(&self) -> Result<Overview, ServiceError> {
+        self.disks.overview().await
     }
 }

@@ -10,13 +10,15 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::Method;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Client, DiskService, Disks, RepairService};
+use super::{Client, DiskService, Disks, RepairService, ServiceError};
 use crate::cluster::Secret;
 use crate::types::{ClusterMap, DiskId, Epoch};
-use crate::wire::{Hello, Signer, View, message, path};
+use crate::wire::{Hello, Overview, Signer, View, message, path};
 use call::Body;
 pub use call::CallError;
 use disk::RemoteDisk;
@@ -291,5 +293,20 @@ impl Disks for Cluster {
         known.up.contains(&id)
             && known.at.elapsed() < STALE_AFTER
             && known.addresses.get(&id).is_some_and(|address| !self.0.is_avoided(address))
+    }
+
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
+        async move {
+            let mut failure = ServiceError::Unavailable;
+            for address in self.0.nodes() {
+                let answer = self.0.call(&address, Method::GET, path::OVERVIEW, Body::Empty, VIEW_TIMEOUT).await;
+                match answer {
+                    Ok(answer) => return Ok(answer.message(message::MAX_ANSWER_LEN).await?),
+                    Err(error) => failure = error.into(),
+                }
+            }
+            Err(failure)
+        }
+        .boxed()
     }
 }

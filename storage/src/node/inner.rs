@@ -14,14 +14,14 @@ use tokio::sync::{Notify, watch};
 use super::disk::{AbsentDisk, LocalDisk, Memory};
 use super::options::NodeOptions;
 use crate::client::remote::Remote;
-use crate::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService};
+use crate::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService, ServiceError};
 use crate::cluster::Identity;
 use crate::cluster::peers::Peers;
 use crate::raft::Replicas;
 use crate::repair::World;
 use crate::server::Backend;
 use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId};
-use crate::wire::{DiskNews, Hello, Place};
+use crate::wire::{DiskNews, Hello, NodeNews, Overview, Place};
 
 pub struct Inner {
     pub cluster: ClusterId,
@@ -269,6 +269,25 @@ impl Disks for Inner {
             Some(disk) => disk.is_up(),
             None => self.up.read().contains(&id),
         }
+    }
+
+    fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
+        let own = self.own_hello();
+        let mut nodes = vec![NodeNews { id: self.node, up: true, version: own.version, disks: own.disks }];
+        let mut leaders = own.leads;
+        let map = Disks::map(self);
+        {
+            let peers = self.peers.lock();
+            let news = peers.news().into_iter();
+            nodes.extend(news.map(|(id, up, version, disks)| NodeNews { id, up, version, disks }));
+            for group in
+                map.groups.iter().filter(|group| leaders.iter().all(|(led, ..)| *led != group.id)).collect::<Vec<_>>()
+            {
+                leaders.extend(peers.leader(group.id).map(|(replica, disk)| (group.id, replica, disk)));
+            }
+        }
+        leaders.sort_unstable();
+        std::future::ready(Ok(Overview { map, nodes, leaders })).boxed()
     }
 }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 
 use super::options::NodeOptions;
@@ -41,22 +43,25 @@ pub async fn found(
         Some(_) => Some(serve_waiting(id, secret, listener)?),
         None => None,
     };
-    let mut told = Instant::now() - TELL_EVERY;
+    let mut told: Option<Instant> = None;
     let found = loop {
         let mut ids = BTreeSet::from([id]);
-        let mut failure = String::new();
+        let mut failures = Vec::new();
         let mut view = None;
-        for address in resolve(&options.join).await {
-            match remote.view(&address).await {
-                Ok(found) if found.map.epoch > Epoch(0) => view = Some(found),
-                Ok(_) => failure = format!("{address} is forming its cluster"),
-                Err(CallError::Unauthorized(text)) => return Err(refused(&address, &text)),
-                Err(error) => {
-                    failure = format!("{address}: {error}");
-                    if waiting.is_some() {
-                        ids.extend(remote.waiting(&address).await);
-                    }
+        let addresses = resolve(&options.join).await;
+        // All at once, and the first that knows a cluster is enough: others may hang, or be this very node.
+        let mut asked: FuturesUnordered<_> = addresses.iter().map(|address| ask(&remote, address)).collect();
+        while let Some((address, answer)) = asked.next().await {
+            match answer {
+                Heard::Cluster(found) => {
+                    view = Some(*found);
+                    break;
                 }
+                Heard::Waiting(other) => {
+                    ids.insert(other);
+                }
+                Heard::Refusal(text) => return Err(refused(address, &text)),
+                Heard::Nothing(why) => failures.push(format!("{address}: {why}")),
             }
         }
         if let Some(view) = view {
@@ -66,9 +71,10 @@ pub async fn found(
         if all_wait && ids.first() == Some(&id) {
             break (cluster, None);
         }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            tracing::info!(%failure, waiting = ids.len(), "no node of the cluster answers yet; still trying");
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            let failure = failures.join("; ");
+            tracing::info!(%failure, waiting = ids.len(), "no node of a cluster answers yet; still trying");
         }
         tokio::time::sleep(PAUSE).await;
     };
@@ -76,6 +82,29 @@ pub async fn found(
         server.stop(SERVER_GRACE).await;
     }
     Ok(found)
+}
+
+/// What a node says to one that looks for a cluster.
+enum Heard {
+    Cluster(Box<View>),
+    /// It waits, too; its id.
+    Waiting(u64),
+    Refusal(String),
+    Nothing(String),
+}
+
+async fn ask<'a>(remote: &Remote, address: &'a str) -> (&'a str, Heard) {
+    let heard = match remote.view(address).await {
+        Ok(view) if view.map.epoch > Epoch(0) => Heard::Cluster(Box::new(view)),
+        Ok(_) => Heard::Nothing("it is forming its cluster".to_owned()),
+        Err(CallError::Unauthorized(text)) => Heard::Refusal(text),
+        Err(CallError::Typed { text, .. }) => match remote.waiting(address).await {
+            Ok(id) => Heard::Waiting(id),
+            Err(_) => Heard::Nothing(text),
+        },
+        Err(error) => Heard::Nothing(error.to_string()),
+    };
+    (address, heard)
 }
 
 /// Refuses directories of another cluster than that of the nodes that are to be joined, where one of these answers.

@@ -28,7 +28,7 @@ use crate::types::{DiskId, GroupId, MAX_COMMAND_LEN, ReplicaId};
 const ENVELOPE_SLACK: usize = 4096;
 
 /// How long a process waits for another's answer, before it asks again elsewhere.
-const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long it is waited before a group is asked again that has no leader.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

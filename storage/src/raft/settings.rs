@@ -43,7 +43,7 @@ impl Default for Settings {
             heartbeat_ms: 200,
             election_min_ms: 600,
             election_max_ms: 900,
-            retry_for: Duration::from_secs(10),
+            retry_for: Duration::from_secs(5),
             entry_commands: 1024,
             entry_bytes: 1 << 20,
             entries_in_flight: 2,

@@ -36,6 +36,10 @@ pub(super) async fn view(State(state): Shared) -> Reply {
     answer(&View { map, up, places: state.backend.places() })
 }
 
+pub(super) async fn overview(State(state): Shared) -> Reply {
+    answer(&state.backend.disks().overview().await?)
+}
+
 pub(super) async fn hello(State(state): Shared, body: Bytes) -> Reply {
     let hello: Hello = decode(&body)?;
     answer(&state.backend.hello(hello).map_err(|why| Refusal::new(StatusCode::CONFLICT, "refused", why))?)

@@ -80,6 +80,7 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
     let small = Router::new()
         .route(path::VIEW, get(groups::view))
         .route(path::HELLO, post(groups::hello))
+        .route(path::OVERVIEW, get(groups::overview))
         .route("/v1/groups/{group}/command", post(groups::command))
         .route("/v1/groups/{group}/query", post(groups::query))
         .route("/v1/disks/{disk}/chunks/{chunk}", get(chunks::read))

@@ -100,6 +100,29 @@ pub struct DiskNews {
     pub misplaced: u64,
 }
 
+/// The cluster, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    pub map: Arc<ClusterMap>,
+    /// What the nodes said last of themselves; those that were never heard of since this one started are not among
+    /// them.
+    pub nodes: Vec<NodeNews>,
+    /// Who leads, of the groups that have a leader.
+    pub leaders: Vec<(GroupId, ReplicaId, DiskId)>,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeNews {
+    pub id: NodeId,
+    /// Whether it answers.
+    pub up: bool,
+    /// Of its program.
+    pub version: String,
+    /// Its disks that were open when it spoke.
+    pub disks: Vec<DiskNews>,
+}
+
 /// Where a disk is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {

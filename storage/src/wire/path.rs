@@ -10,6 +10,8 @@ pub const HEALTH: &str = "/v1/health";
 pub const VIEW: &str = "/v1/map";
 /// POST: a [`super::Hello`]; the other node's.
 pub const HELLO: &str = "/v1/hello";
+/// GET: a [`super::Overview`].
+pub const OVERVIEW: &str = "/v1/overview";
 /// GET: the id of a node that waits for a cluster to be formed.
 pub const WAITING: &str = "/v1/waiting";
 /// POST: a message of Raft, opaque here.

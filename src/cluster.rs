@@ -1,0 +1,193 @@
+//! The commands that show the cluster and change its nodes and disks.
+
+use std::io::IsTerminal;
+
+use anyhow::{Result, ensure};
+use bytesize::ByteSize;
+use http::Method;
+use serde_json::Value;
+
+use crate::admin::{call, text};
+use crate::arguments::{Endpoint, Member};
+
+const API: &str = "/_cairn/admin/v1";
+/// Cells of a bar.
+const BAR: usize = 20;
+
+/// Shows how the cluster is.
+///
+/// # Errors
+/// As every command that asks an endpoint.
+pub async fn status(endpoint: &Endpoint) -> Result<()> {
+    let status = call(endpoint, Method::GET, &format!("{API}/status"), Vec::new()).await?;
+    if endpoint.json {
+        println!("{status}");
+    } else {
+        print!("{}", render(&status));
+    }
+    Ok(())
+}
+
+/// Runs `cairn node ...` and `cairn disk ...`; `kind` is `nodes` or `disks`.
+///
+/// # Errors
+/// As every command that asks an endpoint; the cluster refuses what would lose data.
+pub async fn member(kind: &str, command: Member) -> Result<()> {
+    let (id, action, force, endpoint) = match &command {
+        Member::List { endpoint } => {
+            let status = call(endpoint, Method::GET, &format!("{API}/status"), Vec::new()).await?;
+            if endpoint.json {
+                println!("{}", status[kind]);
+            } else {
+                print!("{}", if kind == "nodes" { nodes(&status) } else { disks(&status) });
+            }
+            return Ok(());
+        }
+        Member::Drain { id, endpoint } => (id, "drain", false, endpoint),
+        Member::Undrain { id, endpoint } => (id, "undrain", false, endpoint),
+        Member::Remove { id, force, endpoint } => (id, "remove", *force, endpoint),
+    };
+    ensure!(id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id} is no id; see `cairn status`");
+    let query = if force { "force=" } else { "" };
+    let path = format!("{API}/{kind}/{id}/{action}");
+    let status = crate::admin::call_with(endpoint, Method::POST, &path, query, Vec::new()).await?;
+    if endpoint.json {
+        println!("{status}");
+    } else {
+        println!("Done. The cluster is {}; `cairn status` shows what is under way.", text(&status, "health"));
+    }
+    Ok(())
+}
+
+fn array<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    value[field].as_array().into_iter().flatten()
+}
+
+fn render(status: &Value) -> String {
+    let colour = |code: &str, text: &str| {
+        if std::io::stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    };
+    let health = text(status, "health");
+    let health = match health {
+        "healthy" => colour("32", health),
+        "degraded" => colour("33", health),
+        _ => colour("31", health),
+    };
+    let mut out =
+        format!("Cluster {} is {health}; {} copies of each chunk\n\n", text(status, "cluster"), status["copies"]);
+    out += &nodes(status);
+    out.push('\n');
+    out += &disks(status);
+    out += "\nGROUP  LEADER ON DISK                     VOTERS  OBJECTS     STORED      TO REPAIR\n";
+    for group in array(status, "groups") {
+        let leader = group["leader"]["disk"].as_str().unwrap_or("nobody");
+        let voters = array(group, "voters").count();
+        let changing = if group["changing"] == true { "*" } else { "" };
+        let stored = group["object_bytes"].as_u64().map_or("?".to_owned(), |bytes| ByteSize(bytes).to_string());
+        out += &format!(
+            "{:<7}{leader:<35}{:<8}{:<12}{stored:<12}{}\n",
+            group["group"].to_string(),
+            format!("{voters}{changing}"),
+            figure(&group["objects"]),
+            figure(&group["queued_repairs"]),
+        );
+    }
+    let hints = hints(status);
+    if !hints.is_empty() {
+        out += "\nWhat to do next:\n";
+        hints.iter().for_each(|hint| out += &format!("- {hint}\n"));
+    }
+    out
+}
+
+fn figure(value: &Value) -> String {
+    value.as_u64().map_or("?".to_owned(), |figure| figure.to_string())
+}
+
+fn nodes(status: &Value) -> String {
+    let mut out = format!("{:<18}{:<26}{:<16}{:<8}VERSION\n", "NODE", "ADDRESS", "RACK", "UP");
+    for node in array(status, "nodes") {
+        let up = if node["up"] == true { "up" } else { "DOWN" };
+        let (id, version) = (node["id"].to_string(), node["version"].as_str().unwrap_or("?"));
+        out += &format!("{id:<18}{:<26}{:<16}{up:<8}{version}\n", text(node, "address"), text(node, "rack"));
+    }
+    out
+}
+
+fn disks(status: &Value) -> String {
+    let mut out = format!("{:<34}{:<18}{:<10}{:<6}{:<30}CHUNKS\n", "DISK", "NODE", "STATE", "UP", "USED");
+    for disk in array(status, "disks") {
+        let up = if disk["up"] == true { "up" } else { "DOWN" };
+        let fill = match (disk["used"].as_u64(), disk["capacity"].as_u64()) {
+            (Some(used), Some(capacity)) if capacity > 0 => {
+                let share = used as f64 / capacity as f64;
+                let cells = ((share * BAR as f64).round() as usize).min(BAR);
+                format!("[{}{}] {:>3.0}%", "#".repeat(cells), ".".repeat(BAR - cells), share * 100.0)
+            }
+            _ => "?".to_owned(),
+        };
+        let misplaced = disk["misplaced"].as_u64().filter(|count| *count > 0);
+        let moving = misplaced.map_or(String::new(), |count| format!(" ({count} on their way to other disks)"));
+        let node = disk["node"].to_string();
+        out += &format!(
+            "{:<34}{node:<18}{:<10}{up:<6}{fill:<30}{}{moving}\n",
+            text(disk, "id"),
+            text(disk, "state"),
+            figure(&disk["chunks"]),
+        );
+    }
+    out
+}
+
+/// What a person could do about it.
+fn hints(status: &Value) -> Vec<String> {
+    let mut hints = Vec::new();
+    for disk in array(status, "disks") {
+        let id = text(disk, "id");
+        let empty = disk["chunks"] == 0;
+        match (text(disk, "state"), disk["up"] == true) {
+            ("active", false) => hints.push(format!("disk {id} is down: bring its node back, or `cairn disk remove {id} --force` if it is lost")),
+            ("out", _) => hints.push(format!("disk {id} was silent for too long and is left out: it is taken back when its node returns; if it is lost, `cairn disk remove {id}`")),
+            ("draining", true) if empty => hints.push(format!("disk {id} is drained: `cairn disk remove {id}`")),
+            _ => {}
+        }
+    }
+    if array(status, "groups").any(|group| group["leader"].is_null()) {
+        hints.push("a metadata group has no leader: more than half of its voters must be up".to_owned());
+    }
+    if let Some(queued) = status["queued_repairs"].as_u64().filter(|queued| *queued > 0) {
+        hints.push(format!(
+            "{queued} chunks have fewer copies than they should; they are repaired as soon as their disks are up"
+        ));
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_down_is_shown_with_what_to_do() {
+        let status = json!({
+            "health": "degraded", "cluster": "c", "copies": 3, "queued_repairs": 2,
+            "nodes": [{"id": 7, "address": "a:1", "rack": "r", "up": false, "version": null}],
+            "disks": [{"id": "d1", "node": 7, "state": "active", "up": false, "used": null, "capacity": null, "chunks": null},
+                      {"id": "d2", "node": 8, "state": "draining", "up": true, "used": 5, "capacity": 10, "chunks": 0}],
+            "groups": [{"group": 0, "leader": null, "voters": [], "queued_repairs": null}],
+        });
+        let shown = render(&status);
+        for part in [
+            "DOWN",
+            "[##########..........]  50%",
+            "cairn disk remove d1 --force",
+            "d2 is drained",
+            "no leader",
+            "2 chunks",
+        ] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What happens to clients while nodes die, hang, are cut off, lose their disks, come and go.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::Cluster;
+use super::workload::Workload;
+use crate::harness::{body, eventually};
+
+/// Rounds of random faults; `CAIRN_FAULT_ROUNDS` asks for more.
+fn rounds() -> u64 {
+    std::env::var("CAIRN_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
+/// Tells the network which node is which.
+async fn named(cluster: &Cluster) {
+    for node in &cluster.nodes {
+        let file = node.directory.join("disk/cairn.json");
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(file).expect("an identity")).expect("JSON");
+        cluster.network.name(json["node"].as_u64().expect("a node's id"), node.index);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_node_of_three_down_clients_go_on_and_with_two_they_are_told() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let workload = Workload::start(cluster.s3(), 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.kill(1);
+    let killed = workload.now();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let failures = workload.failures_since(killed + Duration::from_secs(5));
+    assert!(failures.is_empty(), "with one node down: {failures:?}\n{}", cluster.logs());
+
+    cluster.kill(2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (method, path) in [("PUT", "/busy/other"), ("GET", "/busy/key0")] {
+        let begun = Instant::now();
+        let bytes = if method == "PUT" { body(1, 1000) } else { Vec::new() };
+        let answer = cluster.s3().send(method, path, "", bytes).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{method}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{method} took {:?}", begun.elapsed());
+    }
+    cluster.restart(2);
+    let begun = Instant::now();
+    eventually("writes work again", Duration::from_secs(10), || async {
+        cluster.s3().try_put("busy", "other", body(2, 1000)).await.is_ok_and(|status| status.is_success())
+    })
+    .await;
+    println!("works again {:?} after the second node was started", begun.elapsed());
+    cluster.restart(1);
+    cluster.wait_until_healthy(Duration::from_secs(60)).await;
+    workload.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_faults_lose_nothing_and_show_nothing_stale() {
+    let seed = std::env::var("CAIRN_FAULT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start(3, &[]).await;
+    named(&cluster).await;
+    let workload = Workload::start(cluster.s3(), seed).await;
+    for round in 0..rounds() {
+        let (node, other) = (random.random_range(0..3), random.random_range(1..3));
+        let other = (node + other) % 3;
+        let long = Duration::from_millis(random.random_range(500..6000));
+        let fault = random.random_range(0..6);
+        println!("round {round}: fault {fault} of node {node} (and {other}) for {long:?}; {} done", workload.done());
+        match fault {
+            0 => {
+                cluster.kill(node);
+                tokio::time::sleep(long).await;
+                cluster.restart(node);
+            }
+            1 => {
+                cluster.freeze(node);
+                tokio::time::sleep(long).await;
+                cluster.thaw(node);
+            }
+            2 => {
+                cluster.network.cut(node, other);
+                tokio::time::sleep(long).await;
+                cluster.network.heal();
+            }
+            3 => {
+                cluster.network.cut(node, (node + 1) % 3);
+                cluster.network.cut(node, (node + 2) % 3);
+                tokio::time::sleep(long).await;
+                cluster.network.heal();
+            }
+            4 => {
+                cluster.network.slow_down(node, Duration::from_millis(random.random_range(20..300)));
+                tokio::time::sleep(long).await;
+                cluster.network.heal();
+            }
+            _ => {
+                cluster.kill(node);
+                cluster.kill(other);
+                tokio::time::sleep(long / 4).await;
+                cluster.restart(other);
+                tokio::time::sleep(long / 4).await;
+                cluster.restart(node);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..3000))).await;
+    }
+    cluster.network.heal();
+    cluster.wait_until_healthy(Duration::from_secs(90)).await;
+    let done = workload.finish().await;
+    println!("{done} requests");
+    assert!(done > 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_disk_is_filled_again_as_a_new_one() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let s3 = cluster.s3();
+    s3.create_bucket("wiped").await;
+    for number in 0..6 {
+        s3.put("wiped", &format!("key{number}"), body(number, 300_000)).await;
+    }
+    let before = cluster.chunks().await;
+    cluster.kill(0);
+    let disk = cluster.nodes[0].directory.join("disk");
+    fs::remove_dir_all(&disk).expect("the disk is wiped");
+    fs::create_dir(&disk).expect("an empty one in its place");
+    cluster.restart(0);
+    // Nobody but a person knows that the disk will not come back as it was: it was all that the node knew itself by.
+    let old = cluster.status().await.expect("a status")["nodes"][0]["id"].to_string();
+    cluster.command(&["node", "remove", &old, "--force"]).await.expect("it is let go");
+    cluster.wait_until_healthy(Duration::from_secs(60)).await;
+    let mut after = cluster.chunks().await;
+    after.sort_unstable();
+    assert_eq!(after, before);
+    // The others can go now, one after the other.
+    cluster.kill(1);
+    for number in 0..6 {
+        assert_eq!(s3.get("wiped", &format!("key{number}")).await, Some(body(number, 300_000)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_and_removed_under_load_fails_no_request() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let s3 = cluster.s3();
+    s3.create_bucket("full").await;
+    for number in 0..20 {
+        s3.put("full", &format!("key{number}"), body(number, 640_000)).await;
+    }
+    let workload = Workload::start(cluster.s3(), 3).await;
+    cluster.add_node().await;
+    cluster.wait_until_healthy(Duration::from_secs(90)).await;
+    let chunks = cluster.chunks().await;
+    println!("chunks on four nodes: {chunks:?}");
+    assert!(chunks.len() == 4 && chunks.iter().all(|count| *count > 0));
+
+    let first = cluster.status().await.expect("a status")["nodes"][0]["id"].to_string();
+    let refused = cluster.command(&["node", "remove", &first]).await.expect_err("it is in use");
+    assert!(refused.contains("drain"), "{refused}");
+    cluster.command(&["node", "drain", &first]).await.expect("it is drained");
+    let begun = Instant::now();
+    while let Err(why) = cluster.command(&["node", "remove", &first]).await {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{why}\n{}", cluster.logs());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    println!("drained in {:?}", begun.elapsed());
+    cluster.kill(0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let failures = workload.failures_since(Duration::ZERO);
+    assert!(failures.is_empty(), "{failures:?}");
+    workload.finish().await;
+    for number in 0..20 {
+        assert_eq!(s3.get("full", &format!("key{number}")).await, Some(body(number, 640_000)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_load_fails_no_request() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let workload = Workload::start(cluster.s3(), 5).await;
+    for node in 0..3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.terminate(node).await;
+        cluster.restart(node);
+        cluster.wait_until_healthy(Duration::from_secs(60)).await;
+    }
+    let failures = workload.failures_since(Duration::ZERO);
+    assert!(failures.is_empty(), "{failures:?}");
+    workload.finish().await;
+}
