@@ -155,6 +155,9 @@ fn hints(status: &Value) -> Vec<String> {
     if array(status, "groups").any(|group| group["leader"].is_null()) {
         hints.push("a metadata group has no leader: more than half of its voters must be up".to_owned());
     }
+    if status["checking"] == true {
+        hints.push("the cluster has changed, and the disks look where their chunks should be now".to_owned());
+    }
     if let Some(queued) = status["queued_repairs"].as_u64().filter(|queued| *queued > 0) {
         hints.push(format!(
             "{queued} chunks have fewer copies than they should; they are repaired as soon as their disks are up"

@@ -52,6 +52,8 @@ impl Cluster {
             cluster.add_node().await;
         }
         cluster.wait_until_healthy(Duration::from_secs(60)).await;
+        // The gateway follows the map within a second; until then it writes as many copies as there were to be before.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         cluster
     }
 
@@ -172,8 +174,9 @@ impl Cluster {
         begun.elapsed()
     }
 
-    /// How many chunks each disk says that it has.
+    /// How many chunks each disk says that it has, once all nodes have heard of it.
     pub async fn chunks(&self) -> Vec<u64> {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         let status = self.status().await.expect("a status");
         status["disks"].as_array().expect("disks").iter().map(|disk| disk["chunks"].as_u64().unwrap_or(0)).collect()
     }

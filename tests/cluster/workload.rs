@@ -24,10 +24,16 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A request that failed however often it was tried, and when.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Failure {
     pub at: Duration,
-    pub why: String,
+    why: String,
+}
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "after {:?}: {}", self.at, self.why)
+    }
 }
 
 pub struct Workload {

@@ -40,7 +40,7 @@ pub enum Target {
 }
 
 /// The whole status. `health` is `unavailable` where a group has no leader, `degraded` where something is down, out,
-/// under way or missing, else `healthy`. Sizes are bytes.
+/// under way, missing or not yet looked at, else `healthy`. Sizes are bytes.
 pub async fn status(gateway: &Gateway) -> Result<Value, S3Error> {
     let overview = gateway.client().overview().await?;
     let groups: Vec<GroupId> = overview.map.groups.iter().map(|group| group.id).collect();
@@ -120,7 +120,8 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
     let whole = map.disks.iter().filter(|disk| disk.state != DiskState::Removed).all(|disk| is_up(disk.id))
         && map.disks.iter().all(|disk| matches!(disk.state, DiskState::Active | DiskState::Removed))
         && map.groups.iter().all(|group| group.joining.is_empty() && group.leaving.is_empty());
-    let health = match (unavailable, whole && queued == 0 && misplaced == 0) {
+    let checking = map.disks.iter().any(|disk| news.get(&disk.id).is_some_and(|(up, said)| *up && !said.settled));
+    let health = match (unavailable, whole && queued == 0 && misplaced == 0 && !checking) {
         (true, _) => "unavailable",
         (false, true) => "healthy",
         (false, false) => "degraded",
@@ -135,6 +136,7 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
         "groups": groups,
         "queued_repairs": queued,
         "misplaced": misplaced,
+        "checking": checking,
     })
 }
 

@@ -36,6 +36,7 @@ fn overview() -> Overview {
             free: 4,
             chunks,
             misplaced: 0,
+            settled: true,
         }],
     };
     Overview {

@@ -1,7 +1,7 @@
 //! Chunks to disks. Only this file knows the quorum rule: a chunk may be relied on when two disks have fsynced it, or
 //! one, where the cluster keeps one copy; what is missing after that follows in the background, within a budget.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cairn_storage::client::{Client, DiskError};
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::record::ChunkEntry;
-use cairn_storage::types::{ChunkId, DiskId, GroupId, ManifestId};
+use cairn_storage::types::{ChunkId, DiskId, Epoch, GroupId, ManifestId};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
@@ -32,6 +32,9 @@ const MAX_NAMED_DISKS: usize = 32;
 const BUSY_ATTEMPTS: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long one is waited for that is not said to be up.
+const DOUBTFUL_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How many chunks one call touches.
 const TOUCH_BATCH: usize = 1_024;
 
@@ -49,8 +52,11 @@ pub(super) struct Writer {
 
 /// A chunk that a quorum of disks has fsynced.
 pub(super) struct Written {
+    id: ChunkId,
     entry: ChunkEntry,
+    /// By the map of this epoch.
     homes: Vec<DiskId>,
+    epoch: Epoch,
     /// Grows as long as copies are under way.
     acknowledged: Arc<Mutex<Vec<DiskId>>>,
     began: Instant,
@@ -86,6 +92,7 @@ impl Writer {
             pieces,
             copies,
             order: order.into_iter(),
+            doubtful: VecDeque::new(),
             calls: FuturesUnordered::new(),
             acknowledged: Arc::new(Mutex::new(Vec::with_capacity(copies))),
             worst: None,
@@ -98,7 +105,7 @@ impl Writer {
         }
         metrics::counter!("cairn_chunks_written_total").increment(1);
         let rest = self.complete(fan, len).await;
-        Ok(Written { entry: ChunkEntry { hash: id.hash, len }, homes, acknowledged, began, rest })
+        Ok(Written { id, entry: ChunkEntry { hash: id.hash, len }, homes, epoch: map.epoch, acknowledged, began, rest })
     }
 
     /// Has the copies that are still missing made: by a task, as soon as the budget has room for it, else here. Where
@@ -118,6 +125,34 @@ impl Writer {
             fan.reach(copies).await;
             drop(budget);
         }))
+    }
+
+    /// The body made of these chunks, in order, as far as is known when `patience` has passed for copies still under
+    /// way. Their homes are those of the newest map: what the chunks of a long upload lack by then is to be repaired.
+    pub(super) async fn body(&self, mut chunks: Vec<Written>, patience: Duration) -> NewBody {
+        let rest: Vec<_> = chunks.iter_mut().filter_map(|chunk| chunk.rest.take()).collect();
+        if !rest.is_empty() {
+            let _ = timeout(patience, futures::future::join_all(rest)).await;
+        }
+        let oldest = chunks.iter().map(|chunk| chunk.began).min().unwrap_or_else(Instant::now);
+        let map = self.client.map();
+        let homes = |chunk: &Written| {
+            if chunk.epoch == map.epoch {
+                return chunk.homes.clone();
+            }
+            (self.place)(&chunk.id, &map).into_iter().take(map.copies()).collect()
+        };
+        let placed: Vec<(Vec<DiskId>, Vec<DiskId>)> =
+            chunks.iter().map(|chunk| (chunk.acknowledged.lock().clone(), homes(chunk))).collect();
+        let (disks, acknowledged, homes) = name_disks(&placed);
+        NewBody::Chunks {
+            id: ManifestId::random(),
+            chunks: chunks.into_iter().map(|chunk| chunk.entry).collect(),
+            disks,
+            acknowledged,
+            homes,
+            oldest_touch_age_ms: age_ms(oldest),
+        }
     }
 
     /// See `DataPath::retouch`.
@@ -168,6 +203,8 @@ struct Fan {
     copies: usize,
     /// The disks that were not asked yet, best first.
     order: std::vec::IntoIter<DiskId>,
+    /// Those that were passed over since they are not said to be up.
+    doubtful: VecDeque<DiskId>,
     calls: FuturesUnordered<BoxFuture<'static, (DiskId, Result<(), DiskError>)>>,
     acknowledged: Arc<Mutex<Vec<DiskId>>>,
     /// The failure that says most about why there are too few.
@@ -194,11 +231,24 @@ impl Fan {
         }
     }
 
-    /// Sends the chunk to the next disk that is up. False where there is none.
+    /// Sends the chunk to the next disk that is up; where too few are, to one that is not said to be: that is hearsay,
+    /// and may be a moment old. False where there is none.
     fn start_next(&mut self) -> bool {
-        for disk in self.order.by_ref() {
-            let Some(service) = self.client.disk(disk).filter(|_| self.client.is_up(disk)) else { continue };
-            let (id, pieces, limit) = (self.id, self.pieces.clone(), self.timeout);
+        loop {
+            let (disk, limit) = match self.order.next() {
+                Some(disk) if self.client.is_up(disk) => (disk, self.timeout),
+                Some(disk) => {
+                    self.doubtful.push_back(disk);
+                    continue;
+                }
+                None if self.acknowledged.lock().len() + self.calls.len() >= quorum(self.copies) => return false,
+                None => match self.doubtful.pop_front() {
+                    Some(disk) => (disk, self.timeout.min(DOUBTFUL_TIMEOUT)),
+                    None => return false,
+                },
+            };
+            let Some(service) = self.client.disk(disk) else { continue };
+            let (id, pieces) = (self.id, self.pieces.clone());
             self.calls.push(Box::pin(async move {
                 let mut attempt = 1;
                 loop {
@@ -212,7 +262,6 @@ impl Fan {
             }));
             return true;
         }
-        false
     }
 
     fn note(&mut self, disk: DiskId, error: DiskError) {
@@ -234,26 +283,6 @@ impl Fan {
             Some(DiskError::Busy) => Code::SlowDown.into(),
             _ => Code::ServiceUnavailable.into(),
         }
-    }
-}
-
-/// The body made of these chunks, in order, as far as is known when `patience` has passed for copies still under way.
-pub(super) async fn body(mut chunks: Vec<Written>, patience: Duration) -> NewBody {
-    let rest: Vec<_> = chunks.iter_mut().filter_map(|chunk| chunk.rest.take()).collect();
-    if !rest.is_empty() {
-        let _ = timeout(patience, futures::future::join_all(rest)).await;
-    }
-    let oldest = chunks.iter().map(|chunk| chunk.began).min().unwrap_or_else(Instant::now);
-    let placed: Vec<(Vec<DiskId>, Vec<DiskId>)> =
-        chunks.iter().map(|chunk| (chunk.acknowledged.lock().clone(), chunk.homes.clone())).collect();
-    let (disks, acknowledged, homes) = name_disks(&placed);
-    NewBody::Chunks {
-        id: ManifestId::random(),
-        chunks: chunks.into_iter().map(|chunk| chunk.entry).collect(),
-        disks,
-        acknowledged,
-        homes,
-        oldest_touch_age_ms: age_ms(oldest),
     }
 }
 

@@ -147,8 +147,23 @@ async fn two_disks_of_three_are_enough_and_one_is_not() {
     let path = fake.path(settings());
     let stored = store(&path, 2).await.unwrap();
     assert_eq!(told(&stored.body, 1), (vec![0, 1], vec![0, 1, 2]));
-    fake.set_down(0);
+    for number in [0, 2] {
+        fake.set_down(number);
+        fake.mood(number, |mood| mood.put_error = Some(DiskError::Unavailable("down".into())));
+    }
     assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_too_few_are_said_to_be_up_the_others_are_asked_all_the_same() {
+    let fake = Fake::new(3);
+    (0..3).for_each(|number| fake.set_down(number));
+    let path = fake.path(settings());
+    assert_eq!(told(&store(&path, 1).await.unwrap().body, 0).0.len(), 2);
+    fake.mood(0, |mood| mood.put_delay = FOREVER);
+    let began = tokio::time::Instant::now();
+    assert_eq!(told(&store(&path, 1).await.unwrap().body, 0).0, [1, 2]);
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +171,7 @@ async fn of_two_disks_both_are_needed_and_of_one_the_one() {
     let fake = Fake::new(2);
     let path = fake.path(settings());
     assert_eq!(told(&store(&path, 1).await.unwrap().body, 0), (vec![0, 1], vec![0, 1]));
-    fake.set_down(1);
+    fake.mood(1, |mood| mood.put_error = Some(DiskError::Unavailable("down".into())));
     assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
 
     let fake = Fake::new(1);

@@ -233,6 +233,7 @@ mod tests {
                     free: 1,
                     chunks: 0,
                     misplaced: 0,
+                    settled: true,
                 })
                 .collect(),
             places: Vec::new(),

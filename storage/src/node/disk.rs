@@ -60,6 +60,8 @@ pub struct LocalDisk {
     pub stop: CancellationToken,
     /// How many of its chunks had their homes elsewhere at the last look.
     pub misplaced: AtomicU64,
+    /// The generation of the cluster in which all homes of its chunks were seen to have them; `u64::MAX` for none.
+    pub settled: AtomicU64,
     epoch: Arc<AtomicU64>,
     /// The chunks that others rely on, and until when. Its lock is held while a copy is let go, so that no promise is
     /// made between the look and the drop.
@@ -96,6 +98,7 @@ impl LocalDisk {
             down: AtomicBool::new(false),
             stop: CancellationToken::new(),
             misplaced: AtomicU64::new(0),
+            settled: AtomicU64::new(u64::MAX),
             epoch: memory.epoch.clone(),
             held: tokio::sync::Mutex::default(),
         }))

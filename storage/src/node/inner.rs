@@ -203,6 +203,7 @@ impl Inner {
                 free: usage.free,
                 chunks: usage.chunks,
                 misplaced: disk.misplaced.load(Ordering::Acquire),
+                settled: disk.settled.load(Ordering::Acquire) == self.generation.load(Ordering::Acquire),
             }
         };
         let leads = map.groups.iter().filter(|group| self.leads(group.id));
@@ -356,9 +357,10 @@ impl World for View {
         .boxed()
     }
 
-    fn set_misplaced(&self, disk: DiskId, chunks: u64) {
+    fn set_checked(&self, disk: DiskId, misplaced: u64, settled: Option<u64>) {
         if let Some(disk) = self.inner.open_disk(disk) {
-            disk.misplaced.store(chunks, Ordering::Release);
+            disk.misplaced.store(misplaced, Ordering::Release);
+            disk.settled.store(settled.unwrap_or(u64::MAX), Ordering::Release);
         }
     }
 

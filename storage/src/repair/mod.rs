@@ -57,8 +57,9 @@ pub trait World: Send + Sync + 'static {
     /// whether it did.
     fn release(&self, disk: DiskId, chunk: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<bool, DiskError>>;
 
-    /// Notes how many chunks of a disk of this node have their homes elsewhere.
-    fn set_misplaced(&self, disk: DiskId, chunks: u64);
+    /// Notes what a walk over a disk of this node has found: how many chunks have their homes elsewhere and, where all
+    /// homes have what they should, the generation of which that is true.
+    fn set_checked(&self, disk: DiskId, misplaced: u64, settled: Option<u64>);
 
     /// Whether the leader of the group is a replica of this process: the loops that are for one node of the cluster
     /// are for that one.

@@ -21,7 +21,10 @@ const STEP: usize = 256;
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
-/// How often the homes of all chunks are asked, even if nothing seems to have changed.
+/// When the homes of all chunks are asked again after a change: a gateway may have written by the map of before for a
+/// moment, and its commits may have come after the first walk.
+const CHECK_HOMES_AFTER: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(60)];
+/// How often they are asked even if nothing seems to have changed.
 const CHECK_HOMES_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The rest between two walks while chunks are on their way to other homes: longer than what is queued for repair has to
 /// wait for its turn, since queueing it again makes it wait again.
@@ -45,29 +48,50 @@ enum StepError {
 /// Walks over the disk again and again, for as long as it is polled.
 pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
     let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
-    let mut checked: Option<(u64, Instant)> = None;
+    let mut checked: Option<Checked> = None;
     let mut walk = Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false };
     loop {
         let begun = Instant::now();
         let generation = walk.world.generation();
         // What a disk missed while it was away is in the queue; this finds what is in none, and what has moved.
-        let check_homes = checked.is_none_or(|(of, at)| of != generation || at.elapsed() > CHECK_HOMES_EVERY);
+        let same = checked.as_ref().filter(|checked| checked.generation == generation);
+        let check_homes = same.is_none_or(|checked| checked.next_in().is_zero());
         (walk.misplaced, walk.unsettled) = (0, false);
         let ended = walk.all(every, check_homes).await;
         if ended {
             let label = disk.to_string();
             metrics::histogram!("cairn_walk_seconds", "disk" => label.clone()).record(begun.elapsed().as_secs_f64());
             if check_homes {
-                walk.world.set_misplaced(disk, walk.misplaced);
+                walk.world.set_checked(disk, walk.misplaced, (!walk.unsettled).then_some(generation));
                 metrics::gauge!("cairn_chunks_misplaced", "disk" => label).set(walk.misplaced as f64);
-                checked = (!walk.unsettled).then(|| (generation, Instant::now()));
+                let times = same.map_or(0, |checked| checked.times + 1);
+                checked = (!walk.unsettled).then(|| Checked { generation, times, at: Instant::now() });
             }
         }
-        let rest = if ended && checked.is_some() { every } else { every.min(UNSETTLED_PAUSE) };
+        let rest = match &checked {
+            Some(checked) if ended => every.min(checked.next_in()),
+            _ => every.min(UNSETTLED_PAUSE),
+        };
         while begun.elapsed() < rest && (walk.unsettled || walk.world.generation() == generation) {
             tokio::time::sleep(MIN_PAUSE.max(rest.saturating_sub(begun.elapsed())).min(GLANCE)).await;
         }
         tokio::time::sleep(MIN_PAUSE).await;
+    }
+}
+
+/// A walk that found all homes to have what they should.
+struct Checked {
+    generation: u64,
+    /// How many such walks there were before, since the cluster changed.
+    times: usize,
+    at: Instant,
+}
+
+impl Checked {
+    /// When the homes are asked again, if nothing changes until then.
+    fn next_in(&self) -> Duration {
+        let wait = CHECK_HOMES_AFTER.get(self.times).copied().unwrap_or(CHECK_HOMES_EVERY);
+        wait.saturating_sub(self.at.elapsed())
     }
 }
 

@@ -98,6 +98,8 @@ pub struct DiskNews {
     pub chunks: u64,
     /// Of the chunks, those that had their homes elsewhere when it was last looked.
     pub misplaced: u64,
+    /// Whether all homes of its chunks were seen to have them since the cluster changed last.
+    pub settled: bool,
 }
 
 /// The cluster, as one node sees it.
