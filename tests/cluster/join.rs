@@ -117,7 +117,7 @@ async fn a_disk_that_moves_to_another_node_is_found_there() {
     // As if the disk were put into another machine, which has none of its own yet.
     cluster.kill(2);
     let elsewhere = cluster.nodes[2].directory.with_extension("elsewhere");
-    std::fs::rename(&cluster.nodes[2].directory, &elsewhere).expect("the disk is moved");
+    cairn_storage::durable::rename(&cluster.nodes[2].directory, &elsewhere).expect("the disk is moved");
     cluster.nodes[2].directory = elsewhere;
     cluster.move_node(2).await;
     cluster.restart(2);

@@ -221,12 +221,17 @@ fn may_go(map: &ClusterMap, overview: &Overview, disk: DiskId) -> Result<(), S3E
     }
     let said = overview.nodes.iter().find_map(|node| {
         let news = node.disks.iter().find(|news| news.id == disk)?;
-        Some((node.up && news.up, news.chunks))
+        Some((node.up && news.up, news.settled && node.epoch >= map.epoch, news))
     });
     match (map.disk(disk).map(|entry| entry.state), said) {
-        (Some(DiskState::Draining), Some((true, 0))) | (Some(DiskState::Out), _) => Ok(()),
-        (Some(DiskState::Draining), Some((true, chunks))) => {
-            refuse(&format!("still has {chunks} chunks; wait until they have moved."))
+        (Some(DiskState::Out), _) => Ok(()),
+        // What is left on it then is garbage.
+        (Some(DiskState::Draining), Some((true, true, DiskNews { misplaced: 0, .. }))) => Ok(()),
+        (Some(DiskState::Draining), Some((true, _, DiskNews { misplaced: 0, .. }))) => {
+            refuse("is still looking for chunks that have to move; wait until it is done.")
+        }
+        (Some(DiskState::Draining), Some((true, _, DiskNews { misplaced, .. }))) => {
+            refuse(&format!("still has {misplaced} chunks that have to move; wait until they have."))
         }
         (Some(DiskState::Draining), _) => {
             refuse("is down, so nobody knows whether it is empty; force it if it is lost.")

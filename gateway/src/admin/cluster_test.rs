@@ -24,26 +24,23 @@ fn overview() -> Overview {
         disks: vec![entry(1), entry(2)],
         groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(1), disk(1))])],
     };
-    let news = |number: u8, chunks: u64| NodeNews {
+    let news = |number: u8| NodeNews {
         id: NodeId(u64::from(number)),
         up: true,
         version: "1".to_owned(),
+        epoch: Epoch(3),
         disks: vec![DiskNews {
             id: disk(number),
             incarnation: 1,
             up: true,
             capacity: 10,
             free: 4,
-            chunks,
+            chunks: 5,
             misplaced: 0,
             settled: true,
         }],
     };
-    Overview {
-        map: Arc::new(map),
-        nodes: vec![news(1, 5), news(2, 5)],
-        leaders: vec![(GroupId(0), ReplicaId(1), disk(1))],
-    }
+    Overview { map: Arc::new(map), nodes: vec![news(1), news(2)], leaders: vec![(GroupId(0), ReplicaId(1), disk(1))] }
 }
 
 fn refused(overview: &Overview, target: Target, change: Change) -> Code {
@@ -71,8 +68,15 @@ fn a_disk_with_data_is_not_removed() {
     let drained = changed(&overview.map, &overview, Target::Node(NodeId(2)), Change::Drain).unwrap();
     assert_eq!(drained.disks[1].state, DiskState::Draining);
     overview.map = Arc::new(drained);
+    overview.nodes[1].disks[0].misplaced = 5;
     assert_eq!(refused(&overview, Target::Node(NodeId(2)), remove), Code::OperationAborted);
-    overview.nodes[1].disks[0].chunks = 0;
+    overview.nodes[1].disks[0].misplaced = 0;
+    overview.nodes[1].epoch = Epoch(2);
+    assert_eq!(refused(&overview, Target::Node(NodeId(2)), remove), Code::OperationAborted);
+    overview.nodes[1].epoch = Epoch(3);
+    overview.nodes[1].disks[0].settled = false;
+    assert_eq!(refused(&overview, Target::Node(NodeId(2)), remove), Code::OperationAborted);
+    overview.nodes[1].disks[0].settled = true;
     let removed = changed(&overview.map, &overview, Target::Node(NodeId(2)), remove).unwrap();
     assert_eq!((removed.disks[1].state, removed.nodes.len()), (DiskState::Removed, 1));
 }

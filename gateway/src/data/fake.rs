@@ -115,10 +115,11 @@ impl Fake {
         self.down.lock().insert(self.disks[disk].id);
     }
 
-    pub(super) fn set_draining(&self, disk: usize) {
+    pub(super) fn set_state(&self, disk: usize, state: DiskState) {
         let mut map = self.map.lock();
-        let entry = &mut Arc::make_mut(&mut map).disks[disk];
-        (entry.weight, entry.state) = (0, DiskState::Draining);
+        let map = Arc::make_mut(&mut map);
+        map.disks[disk].state = state;
+        map.epoch.0 += 1;
     }
 
     pub(super) fn mood(&self, disk: usize, change: impl FnOnce(&mut Mood)) {

@@ -127,7 +127,7 @@ async fn a_disk_that_is_down_is_asked_last_and_one_that_is_drained_is_asked() {
     fake.set_down(0);
     assert_eq!(read(&path, plan.clone()).await.unwrap(), chunk);
     assert!(fake.disks[0].gets.lock().is_empty());
-    fake.set_draining(3);
+    fake.set_state(3, DiskState::Draining);
     for disk in 0..3 {
         fake.disks[disk].chunks.lock().clear();
     }

@@ -13,7 +13,7 @@ use super::checksum::Asked;
 use super::hash::{Digests, Hashes, Lane};
 use super::intake::Source;
 use super::pool::{Block, Reservation};
-use super::write::{self, Written};
+use super::write::Written;
 use super::{Shared, Stored};
 use crate::error::{Code, S3Error};
 
@@ -53,7 +53,7 @@ pub(super) async fn store(
         let Cutter { lane, writes, .. } = cutter;
         let hashes = lane.finish().await?;
         terms.judge(source, &hashes)?;
-        (hashes, shared.writer.body(writes.finish().await?, shared.settings.third_copy_wait).await)
+        (hashes, shared.writer.body(writes.finish().await?, shared.settings.third_copy_wait).await?)
     };
     metrics::counter!("cairn_received_bytes_total").increment(terms.length);
     Ok(Stored { size: terms.length, md5: hashes.md5, checksum: hashes.checksum, body })

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cairn_storage::client::{Client, DiskError};
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::record::ChunkEntry;
-use cairn_storage::types::{ChunkId, DiskId, Epoch, GroupId, ManifestId};
+use cairn_storage::types::{ChunkId, DiskId, DiskState, Epoch, GroupId, ManifestId};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
@@ -129,7 +129,8 @@ impl Writer {
 
     /// The body made of these chunks, in order, as far as is known when `patience` has passed for copies still under
     /// way. Their homes are those of the newest map: what the chunks of a long upload lack by then is to be repaired.
-    pub(super) async fn body(&self, mut chunks: Vec<Written>, patience: Duration) -> NewBody {
+    /// `ServiceUnavailable` where so many of their disks were removed meanwhile that a chunk has no quorum any more.
+    pub(super) async fn body(&self, mut chunks: Vec<Written>, patience: Duration) -> Result<NewBody, S3Error> {
         let rest: Vec<_> = chunks.iter_mut().filter_map(|chunk| chunk.rest.take()).collect();
         if !rest.is_empty() {
             let _ = timeout(patience, futures::future::join_all(rest)).await;
@@ -142,17 +143,26 @@ impl Writer {
             }
             (self.place)(&chunk.id, &map).into_iter().take(map.copies()).collect()
         };
-        let placed: Vec<(Vec<DiskId>, Vec<DiskId>)> =
-            chunks.iter().map(|chunk| (chunk.acknowledged.lock().clone(), homes(chunk))).collect();
+        let is_there = |disk: &DiskId| map.disk(*disk).is_some_and(|entry| entry.state != DiskState::Removed);
+        let mut placed = Vec::with_capacity(chunks.len());
+        for chunk in &chunks {
+            let mut acknowledged = chunk.acknowledged.lock().clone();
+            let before = acknowledged.len();
+            acknowledged.retain(is_there);
+            if acknowledged.len() < before.min(quorum(map.copies())) {
+                return Err(Code::ServiceUnavailable.into());
+            }
+            placed.push((acknowledged, homes(chunk)));
+        }
         let (disks, acknowledged, homes) = name_disks(&placed);
-        NewBody::Chunks {
+        Ok(NewBody::Chunks {
             id: ManifestId::random(),
             chunks: chunks.into_iter().map(|chunk| chunk.entry).collect(),
             disks,
             acknowledged,
             homes,
             oldest_touch_age_ms: age_ms(oldest),
-        }
+        })
     }
 
     /// See `DataPath::retouch`.

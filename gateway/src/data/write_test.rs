@@ -167,6 +167,26 @@ async fn where_too_few_are_said_to_be_up_the_others_are_asked_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_on_a_disk_that_was_removed_meanwhile_does_not_count() {
+    for (removed, enough) in [(1, true), (2, false)] {
+        let fake = Fake::new(5);
+        let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });
+        let pieces = futures::stream::unfold((0, fake.clone()), move |(piece, fake)| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if piece == 2 {
+                (0..removed).for_each(|disk| fake.set_state(disk, DiskState::Removed));
+            }
+            (piece < 3).then_some((Ok(Bytes::from(vec![piece as u8; 64 << 10])), (piece + 1, fake)))
+        });
+        let stored = path.store_stream(GROUP, pieces, 3 * (64 << 10), Asked::default(), true).await;
+        match stored {
+            Ok(stored) => assert!(enough && told(&stored.body, 0).0 == [1, 2]),
+            Err(error) => assert!(!enough && error.code == Code::ServiceUnavailable),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_disks_both_are_needed_and_of_one_the_one() {
     let fake = Fake::new(2);
     let path = fake.path(settings());
@@ -177,7 +197,7 @@ async fn of_two_disks_both_are_needed_and_of_one_the_one() {
     let fake = Fake::new(1);
     let path = fake.path(settings());
     assert_eq!(told(&store(&path, 1).await.unwrap().body, 0), (vec![0], vec![0]));
-    fake.set_draining(0);
+    fake.set_state(0, DiskState::Draining);
     assert_eq!(store(&path, 1).await.unwrap_err().code, Code::ServiceUnavailable);
 }
 

@@ -150,7 +150,7 @@ fn an_empty_directory_in_the_place_of_a_disk_becomes_a_new_disk_and_the_old_one_
     let dir = TempDir::new().unwrap();
     let paths = paths(dir.path(), 3);
     let before = formed(&paths);
-    std::fs::rename(&paths[1], dir.path().join("aside")).unwrap();
+    crate::durable::rename(&paths[1], &dir.path().join("aside")).unwrap();
     std::fs::create_dir(&paths[1]).unwrap();
     let Claim { present, absent, .. } = claim(&paths, 1).unwrap();
     assert_eq!((present.len(), absent.len()), (3, 0));
@@ -161,8 +161,8 @@ fn an_empty_directory_in_the_place_of_a_disk_becomes_a_new_disk_and_the_old_one_
         assert!(!directory.identity.has_sibling(before[1].disk) && directory.identity.has_sibling(new.disk));
     }
     drop(present);
-    std::fs::rename(&paths[1], dir.path().join("new")).unwrap();
-    std::fs::rename(dir.path().join("aside"), &paths[1]).unwrap();
+    crate::durable::rename(&paths[1], &dir.path().join("new")).unwrap();
+    crate::durable::rename(&dir.path().join("aside"), &paths[1]).unwrap();
     assert!(matches!(claim(&paths, 1), Err(StartError::LeftOut(path)) if path == paths[1]));
 }
 

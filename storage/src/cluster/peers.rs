@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::types::{ClusterMap, DiskId, GroupId, NodeId, ReplicaId};
-use crate::wire::{self, DiskNews, Hello, Place};
+use crate::types::{ClusterMap, DiskId, Epoch, GroupId, NodeId, ReplicaId};
+use crate::wire::{self, DiskNews, Hello, NodeNews, Place};
 
 /// The file in a data directory that keeps the map and the places for the next start.
 pub const FILE: &str = "cluster-map";
@@ -57,6 +57,7 @@ impl Kept {
 struct Peer {
     address: String,
     version: String,
+    epoch: Epoch,
     session: u64,
     disks: Vec<DiskNews>,
     leads: Vec<(GroupId, ReplicaId, DiskId)>,
@@ -122,6 +123,7 @@ impl Peers {
         let peer = Peer {
             address: hello.node.address.clone(),
             version: hello.version.clone(),
+            epoch: hello.epoch,
             session: hello.session,
             disks: hello.disks.clone(),
             leads: hello.leads.clone(),
@@ -198,11 +200,16 @@ impl Peers {
         up.flat_map(|peer| &peer.leads).find(|lead| lead.0 == group).map(|(_, replica, disk)| (*replica, *disk))
     }
 
-    /// What the other nodes said last of themselves and their disks, whether they are up, and their version.
-    pub fn news(&self) -> Vec<(NodeId, bool, String, Vec<DiskNews>)> {
+    /// What the other nodes said last of themselves and their disks, and whether they are up.
+    pub fn news(&self) -> Vec<NodeNews> {
         let now = Instant::now();
-        let is_up = |peer: &Peer| peer.answered.is_some_and(|at| now.duration_since(at) < UP_FOR);
-        let news = |(id, peer): (&NodeId, &Peer)| (*id, is_up(peer), peer.version.clone(), peer.disks.clone());
+        let news = |(id, peer): (&NodeId, &Peer)| NodeNews {
+            id: *id,
+            up: peer.answered.is_some_and(|at| now.duration_since(at) < UP_FOR),
+            version: peer.version.clone(),
+            epoch: peer.epoch,
+            disks: peer.disks.clone(),
+        };
         self.nodes.iter().map(news).collect()
     }
 }
@@ -210,7 +217,7 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ClusterId, Epoch, NodeEntry};
+    use crate::types::{ClusterId, NodeEntry};
 
     fn disk(number: u8) -> DiskId {
         DiskId([number; 16])

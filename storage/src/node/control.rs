@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::disk::LocalDisk;
-use super::form::SettleError;
+use super::form::{self, SettleError};
 use super::inner::{Inner, View};
 use crate::client::Disks;
 use crate::cluster::controller::{self, Observed};
@@ -105,6 +105,8 @@ impl Observed for Inner {
 }
 
 async fn decide(view: &View) -> Result<(), SettleError> {
+    // Others may have changed it, through any node.
+    form::refresh_map(view).await?;
     let map = view.inner.map();
     match controller::plan(&map, &*view.inner) {
         Some(new) => replace_map(view, new).await,

@@ -105,10 +105,11 @@ impl Inner {
         let moves = !map.places_like(&current);
         *current = Arc::new(map);
         self.memory.set_epoch(epoch);
-        drop(current);
+        // Before anyone can see the map: who knows it is not told that chunks are settled by the one of before.
         if moves {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
+        drop(current);
         self.epoch.send_replace(epoch);
         self.greet.notify_one();
     }
@@ -274,13 +275,13 @@ impl Disks for Inner {
 
     fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
         let own = self.own_hello();
-        let mut nodes = vec![NodeNews { id: self.node, up: true, version: own.version, disks: own.disks }];
+        let mut nodes =
+            vec![NodeNews { id: self.node, up: true, version: own.version, epoch: own.epoch, disks: own.disks }];
         let mut leaders = own.leads;
         let map = Disks::map(self);
         {
             let peers = self.peers.lock();
-            let news = peers.news().into_iter();
-            nodes.extend(news.map(|(id, up, version, disks)| NodeNews { id, up, version, disks }));
+            nodes.extend(peers.news());
             for group in
                 map.groups.iter().filter(|group| leaders.iter().all(|(led, ..)| *led != group.id)).collect::<Vec<_>>()
             {

@@ -49,8 +49,10 @@ impl Replica {
     /// The term in which it leads: it was elected since it was started, and heard of nobody later. A hint: only a
     /// majority knows.
     pub(super) fn leads(&self) -> Option<u64> {
-        let vote = self.log.standing().elected_vote(self.id).filter(|_| !self.is_stopped());
-        vote.map(|vote| vote.leader_id.term)
+        let vote = self.log.standing().elected_vote(self.id).filter(|_| !self.is_stopped())?;
+        // One that was let go by its group keeps its vote, and leads no more.
+        let is_voter = self.membership().voter_ids().any(|voter| voter == self.id);
+        is_voter.then_some(vote.leader_id.term)
     }
 
     /// Calls `look` with openraft's figures, which may be a moment behind.

@@ -121,6 +121,8 @@ pub struct NodeNews {
     pub up: bool,
     /// Of its program.
     pub version: String,
+    /// Of the map that it knew when it spoke.
+    pub epoch: Epoch,
     /// Its disks that were open when it spoke.
     pub disks: Vec<DiskNews>,
 }
