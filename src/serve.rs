@@ -13,6 +13,7 @@ use cairn_storage::client::{Client, remote};
 use cairn_storage::cluster::{RootCredentials, Secret};
 use cairn_storage::meta::{Answer, Query};
 use cairn_storage::node::{Node, NodeOptions};
+use cairn_storage::types::ROOT_GROUP;
 use futures::FutureExt;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -118,8 +119,11 @@ async fn wait_until_ready(node: &Node) {
     }
 }
 
-/// Whether each metadata group answers a linearizable query, and so has a leader.
+/// Whether the cluster is formed and each metadata group answers a linearizable query, and so has a leader.
 async fn every_group_answers(client: &Client) -> bool {
+    if !matches!(client.query(ROOT_GROUP, Query::Map).await, Ok(Answer::Map(Some(_)))) {
+        return false;
+    }
     let map = client.map();
     let asked = map.metadata_groups().map(|group| client.query(group, Query::Statistics));
     futures::future::join_all(asked).await.iter().all(|answer| matches!(answer, Ok(Answer::Statistics(_))))

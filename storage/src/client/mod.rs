@@ -86,8 +86,8 @@ pub trait RepairService: DiskService {
     /// Reads all of a chunk and verifies it. A copy that is corrupt is dropped: the next put makes it anew.
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>>;
 
-    /// Verifies the chunk and promises to keep it for the next hour, so that the asker may drop its own copy, which
-    /// has its home elsewhere. Refused where this side's map is of another epoch than the asker's.
+    /// Verifies the chunk, so that the asker may drop its own copy, which has its home elsewhere. Refused where this
+    /// side's map is of another epoch than the asker's.
     fn hold(&self, id: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<(), DiskError>>;
 }
 

@@ -1,12 +1,10 @@
 //! One open disk of this node: its directory, its chunk store and its metadata database.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -23,9 +21,6 @@ use crate::meta;
 use crate::raft::{DiskDb, DiskDbOptions};
 use crate::types::{ChunkId, DiskId, Epoch};
 use crate::wire::Stat;
-
-/// How long a chunk is held for another disk that relies on it.
-const HOLD: Duration = Duration::from_secs(60 * 60);
 
 /// What all disks of the process share: the memory of their databases, so that it is bounded together, and the epoch of
 /// the map that the process goes by.
@@ -63,9 +58,8 @@ pub struct LocalDisk {
     /// The generation of the cluster in which all homes of its chunks were seen to have them; `u64::MAX` for none.
     pub settled: AtomicU64,
     epoch: Arc<AtomicU64>,
-    /// The chunks that others rely on, and until when. Its lock is held while a copy is let go, so that no promise is
-    /// made between the look and the drop.
-    held: tokio::sync::Mutex<HashMap<ChunkId, Instant>>,
+    /// Shared by those that let go of a copy, from the look at the epoch to the drop; nothing is promised meanwhile.
+    letting_go: tokio::sync::RwLock<()>,
 }
 
 impl LocalDisk {
@@ -100,7 +94,7 @@ impl LocalDisk {
             misplaced: AtomicU64::new(0),
             settled: AtomicU64::new(u64::MAX),
             epoch: memory.epoch.clone(),
-            held: tokio::sync::Mutex::default(),
+            letting_go: tokio::sync::RwLock::default(),
         }))
     }
 
@@ -111,16 +105,18 @@ impl LocalDisk {
         Err(DiskError::Refused("the cluster map is of another epoch here".to_owned()))
     }
 
-    /// Lets go of a chunk that has its homes elsewhere, all of which hold it under the map of this epoch; whether it
-    /// did. It does not where somebody else relies on this copy, or where the map has moved on.
+    /// Lets go of a chunk that has its homes elsewhere, each of which was asked under the map of this epoch and holds
+    /// it; whether it did.
+    ///
+    /// # Errors
+    /// The map has moved on, or the disk does not do it.
+    ///
+    /// Two disks never let go of their copies relying on each other's, nor do more in a circle. A disk asks and lets go
+    /// under one epoch; a home of that epoch lets go under another only, so under one that comes after its promise, and
+    /// it begins to ask after its promise, too. In a circle each would have promised before the next one did.
     pub async fn release(&self, id: ChunkId, epoch: Epoch) -> Result<bool, DiskError> {
-        let mut held = self.held.lock().await;
-        let now = Instant::now();
-        held.retain(|_, until| *until > now);
+        let _letting_go = self.letting_go.read().await;
         self.is_of(epoch)?;
-        if held.contains_key(&id) {
-            return Ok(false);
-        }
         let store = self.serving()?;
         store.condemn(vec![id]).await?;
         store.drop_condemned(id, 0).await
@@ -251,11 +247,9 @@ impl RepairService for LocalDisk {
 
     fn hold(&self, id: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<(), DiskError>> {
         async move {
-            {
-                let mut held = self.held.lock().await;
-                self.is_of(epoch)?;
-                held.insert(id, Instant::now() + HOLD);
-            }
+            self.is_of(epoch)?;
+            // What is being let go under the map of before is gone after this.
+            drop(self.letting_go.write().await);
             self.serving()?.verify(id).await
         }
         .boxed()

@@ -49,13 +49,22 @@ pub fn first_map(identity: &Identity, node: NodeEntry, epoch: Epoch, weight: imp
     }
 }
 
-/// Forms the groups and the cluster. Doing it again does nothing.
-pub async fn form(view: &View, disks: &[Arc<LocalDisk>], node: NodeEntry) -> Result<(), SettleError> {
+/// Forms the groups and the cluster. The map comes last: where the root group has it, all the rest is there. Doing it
+/// again does nothing.
+pub async fn form(
+    view: &View,
+    disks: &[Arc<LocalDisk>],
+    node: NodeEntry,
+    root: Option<&RootCredentials>,
+) -> Result<(), SettleError> {
     let Some(identity) = disks.first().map(|disk| disk.identity()) else { return Ok(()) };
     let weight = |id| disks.iter().find(|disk| disk.id() == id).map_or(1, |disk| weight(disk));
     let map = first_map(identity, node, Epoch(1), weight);
     for group in &map.groups {
         view.inner.replicas.initialize(group.id, group.replicas.iter().copied().collect()).await?;
+    }
+    if let Some(root) = root {
+        set_root_user(view, root).await?;
     }
     match view.client.command(ROOT_GROUP, Command::Root(RootCommand::FormCluster { map })).await? {
         Ok(_) | Err(Rejection::Exists) => Ok(()),

@@ -155,9 +155,9 @@ impl Node {
         if disks.len() != expected {
             return Err(StartError::Metadata("not every disk of the first start can be used".to_owned()));
         }
-        let formed =
-            tokio::time::timeout(FORM_TIMEOUT, form::form(&self.view, disks, self.view.inner.entry.clone())).await;
-        let text = match formed {
+        let entry = self.view.inner.entry.clone();
+        let forming = form::form(&self.view, disks, entry, self.root.as_ref());
+        let text = match tokio::time::timeout(FORM_TIMEOUT, forming).await {
             Ok(Ok(())) => return mark_formed(disks).await,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the groups found no leader".to_owned(),

@@ -42,7 +42,7 @@ pub fn verify(disk: DiskId) -> String {
     format!("/v1/disks/{disk}/verify")
 }
 
-/// POST: a map's epoch and a chunk id; nothing, where the chunk is there, verifies and is held for a while.
+/// POST: a map's epoch and a chunk id; nothing, where the map is the same there, and the chunk is there and verifies.
 pub fn hold(disk: DiskId) -> String {
     format!("/v1/disks/{disk}/hold")
 }
