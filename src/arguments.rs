@@ -36,6 +36,28 @@ pub enum Command {
     /// The disks of the cluster.
     #[command(subcommand)]
     Disk(Member),
+    /// Shows where an object's bytes are and whether each copy is whole.
+    Explain {
+        #[arg(value_name = "s3://BUCKET/KEY")]
+        object: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Checks metadata against chunks, both ways. Exits with 0 where all is clean, 1 where something was found, 2 where it
+    /// could not look.
+    Fsck {
+        /// Read every copy, too.
+        #[arg(long)]
+        verify: bool,
+        /// Have missing and corrupt copies made anew.
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// The reading of every copy, once in four weeks or when it is asked for.
+    #[command(subcommand)]
+    Scrub(Scrub),
     /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
     RebuildIndex(RebuildIndex),
     /// Brings a process with two directories back, of which one is lost for good.
@@ -117,6 +139,20 @@ pub enum User {
     Remove {
         #[arg(value_name = "NAME")]
         name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Scrub {
+    /// Begins to read every copy on every disk.
+    Start {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Shows how far it has come on each disk.
+    Status {
         #[command(flatten)]
         endpoint: Endpoint,
     },

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use http::Method;
 use serde_json::Value;
 
-use crate::admin::{call, text};
+use crate::admin::{array, call, text};
 use crate::arguments::{Endpoint, Member};
 
 const API: &str = "/_cairn/admin/v1";
@@ -57,10 +57,6 @@ pub async fn member(kind: &str, command: Member) -> Result<()> {
         println!("Done. The cluster is {}; `cairn status` shows what is under way.", text(&status, "health"));
     }
     Ok(())
-}
-
-fn array<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    value[field].as_array().into_iter().flatten()
 }
 
 fn render(status: &Value) -> String {

@@ -3,6 +3,7 @@
 mod admin;
 mod arguments;
 mod banner;
+mod check;
 mod cluster;
 mod disks;
 mod logging;
@@ -19,7 +20,7 @@ use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("cairn: {error:#}");
             ExitCode::FAILURE
@@ -36,7 +37,7 @@ fn raise_file_limit() {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Arguments) -> Result<ExitCode> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
@@ -58,8 +59,14 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Status { endpoint } => runtime.block_on(cluster::status(&endpoint)),
         Command::Node(member) => runtime.block_on(cluster::member("nodes", member)),
         Command::Disk(member) => runtime.block_on(cluster::member("disks", member)),
+        Command::Explain { object, endpoint } => runtime.block_on(check::explain(&object, &endpoint)),
+        Command::Fsck { verify, repair, endpoint } => {
+            return Ok(runtime.block_on(check::fsck(verify, repair, &endpoint)));
+        }
+        Command::Scrub(scrub) => runtime.block_on(check::scrub(scrub)),
         Command::User(user) => runtime.block_on(admin::user(user)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
         Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

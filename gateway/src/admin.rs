@@ -7,9 +7,13 @@
 //!   "access_key", "root", "created"}]}`.
 //! - `DELETE /_cairn/admin/v1/users/NAME` removes one that owns no buckets: 204.
 //!
-//! What concerns nodes and disks is in `cluster`.
+//! What concerns nodes and disks is in `cluster`, what concerns chunks in `explain`, `fsck` and `scrub`.
 
 mod cluster;
+mod copies;
+mod explain;
+mod fsck;
+mod scrub;
 
 use axum::body::Body;
 use cairn_storage::meta::record::UserRecord;
@@ -48,6 +52,18 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         ("POST", (kind @ ("nodes" | "disks"), rest)) => {
             let (target, change) = cluster_change(kind, rest, request.query.has("force"))?;
             cluster::change(gateway, target, change).await.map(answer)
+        }
+        ("GET", ("explain", "")) => explain::explain(gateway, &request).await.map(answer),
+        ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, false).await)),
+        ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, true).await)),
+        ("POST", ("fsck", rest)) => {
+            let after = request.query.get("after");
+            let wishes = fsck::Wishes { verify: request.query.has("verify"), repair: request.query.has("repair") };
+            match rest.split_once('/') {
+                Some(("groups", group)) => fsck::group(gateway, group, after, wishes).await.map(answer),
+                Some(("disks", disk)) => fsck::disk(gateway, disk, after).await.map(answer),
+                _ => Err(Code::MethodNotAllowed.into()),
+            }
         }
         _ => Err(Code::MethodNotAllowed.into()),
     }

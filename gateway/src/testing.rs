@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cairn_storage::client::{Client, DiskService, Disks, MetaService, ServiceError};
+use cairn_storage::client::{Client, DiskService, Disks, MetaService, RepairService, ServiceError};
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection, RootCommand};
 use cairn_storage::types::{BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId};
@@ -189,6 +189,10 @@ impl Disks for Fake {
     }
 
     fn disk(&self, _id: DiskId) -> Option<Arc<dyn DiskService>> {
+        None
+    }
+
+    fn repair_disk(&self, _: DiskId) -> Option<Arc<dyn RepairService>> {
         None
     }
 

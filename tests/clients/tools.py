@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import subprocess
+import time
 
 
 def run(*command, env=None, ok=True, timeout=300):
@@ -16,7 +17,9 @@ def run(*command, env=None, ok=True, timeout=300):
 
 
 def make_file(path: pathlib.Path, size: int, seed: int = 0) -> str:
-    """Writes a file of pseudo-random bytes and gives its SHA-256."""
+    """Writes a file of pseudo-random bytes and gives its SHA-256. It is some seconds old: S3 tells times by the second, and
+    a client that compares them would take a file of this very second for newer than its upload.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = random.Random(f"{seed}/{size}")
     digest = hashlib.sha256()
@@ -27,6 +30,8 @@ def make_file(path: pathlib.Path, size: int, seed: int = 0) -> str:
             digest.update(block)
             out.write(block)
             left -= len(block)
+    past = time.time() - 10
+    os.utime(path, (past, past))
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_storage::client::{Client, DiskError, DiskService, Disks, MetaService, ServiceError};
+use cairn_storage::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService, ServiceError};
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::record::ChunkSpan;
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
@@ -168,6 +168,10 @@ impl Disks for Fake {
     fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
         let disk = self.disks.iter().find(|disk| disk.id == id)?;
         Some(disk.clone())
+    }
+
+    fn repair_disk(&self, _: DiskId) -> Option<Arc<dyn RepairService>> {
+        None
     }
 
     fn is_up(&self, id: DiskId) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cairn_storage::client::{Client, DiskError, DiskService, Disks, MetaService, ServiceError};
+use cairn_storage::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService, ServiceError};
 use cairn_storage::meta::record::UserRecord;
 use cairn_storage::meta::{
     Answer, Batch, Command, Envelope, GroupStore, Outcome, Query, Rejection, RootCommand, column_families,
@@ -189,6 +189,10 @@ impl Disks for Back {
     fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
         let number = (0..3).find(|number| disk_id(*number) == id)?;
         Some(self.disks[number].clone())
+    }
+
+    fn repair_disk(&self, _: DiskId) -> Option<Arc<dyn RepairService>> {
+        None
     }
 
     fn is_up(&self, _id: DiskId) -> bool {

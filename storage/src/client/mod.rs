@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
 use crate::types::{ChunkId, ClusterMap, DiskId, Epoch, GroupId, OperationId};
-use crate::wire::{Overview, Stat};
+use crate::wire::{Listed, Overview, ScrubStatus, Stat};
 
 /// Why a call to a group gave no answer. Whether a command took effect is then unknown; it is safe to send the same
 /// envelope again.
@@ -78,10 +78,16 @@ pub trait DiskService: Send + Sync + 'static {
     fn touch(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<bool>, DiskError>>;
 }
 
-/// What repair needs of a disk on top of that. A gateway has no use for it.
+/// What repair and the administrator's commands need of a disk on top of that.
 pub trait RepairService: DiskService {
+    /// Up to `limit` (at most 16,384) of its chunks in the order of their ids, from the one after `after`.
+    fn list(&self, after: Option<ChunkId>, limit: u32) -> BoxFuture<'_, Result<Vec<Listed>, DiskError>>;
+
     /// For each chunk, what the disk has of it; it says nothing of whether the bytes still verify.
     fn stat(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<Option<Stat>>, DiskError>>;
+
+    /// How the scrub of the disk stands; begins a new round first, if `start`.
+    fn scrub(&self, start: bool) -> BoxFuture<'_, Result<ScrubStatus, DiskError>>;
 
     /// Reads all of a chunk and verifies it. A copy that is corrupt is dropped: the next put makes it anew.
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>>;
@@ -105,6 +111,9 @@ pub trait Disks: Send + Sync + 'static {
 
     /// The way to a disk; `None` where the map does not have it.
     fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>>;
+
+    /// The same, with what repair needs of it.
+    fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
 
     /// Whether the disk answered lately. A disk that did not is tried last for reads, and passed over for writes.
     fn is_up(&self, id: DiskId) -> bool;
@@ -134,6 +143,10 @@ impl Client {
 
     pub fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
         self.disks.disk(id)
+    }
+
+    pub fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
+        self.disks.repair_disk(id)
     }
 
     pub fn is_up(&self, id: DiskId) -> bool {

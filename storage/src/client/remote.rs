@@ -288,6 +288,10 @@ impl Disks for Cluster {
         Some(disk)
     }
 
+    fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
+        self.0.repair_disk(id)
+    }
+
     fn is_up(&self, id: DiskId) -> bool {
         let known = self.0.known.read();
         known.up.contains(&id)

@@ -52,6 +52,33 @@ pub fn plan(map: &ClusterMap, observed: &impl Observed) -> Option<ClusterMap> {
     (new != *map).then_some(new)
 }
 
+/// A group that `node` leads and another node had better lead, with the voter there: one where at least two groups fewer
+/// are led. `leaders` are those of all groups that have one. Each node asks for itself; two that act at the same time
+/// may give to the same third one, which gives back.
+pub fn group_to_hand_over(
+    map: &ClusterMap,
+    observed: &impl Observed,
+    leaders: &[(GroupId, ReplicaId, DiskId)],
+    node: NodeId,
+) -> Option<(GroupId, ReplicaId)> {
+    let node_of = |disk: DiskId| map.disk(disk).map(|entry| entry.node);
+    let mut load: HashMap<NodeId, usize> = HashMap::new();
+    for leader in leaders.iter().filter_map(|(_, _, disk)| node_of(*disk)) {
+        *load.entry(leader).or_default() += 1;
+    }
+    let load = |node: NodeId| load.get(&node).copied().unwrap_or(0);
+    let own = leaders.iter().filter(|(_, _, disk)| node_of(*disk) == Some(node));
+    let entries = own.filter_map(|(group, ..)| map.group(*group));
+    let settled = entries.filter(|entry| entry.joining.is_empty() && entry.leaving.is_empty());
+    let voters =
+        settled.flat_map(|entry| entry.replicas.iter().map(move |(replica, disk)| (entry.id, *replica, *disk)));
+    let (load_there, group, replica) = voters
+        .filter(|(_, _, disk)| observed.is_up(*disk))
+        .filter_map(|(group, replica, disk)| Some((load(node_of(disk)?), group, replica)))
+        .min()?;
+    (load(node) >= load_there + 2).then_some((group, replica))
+}
+
 struct Ids {
     base: u64,
     next: u64,

@@ -6,7 +6,7 @@ use super::overlay::Read;
 use super::query::{Answer, Query, UploadState};
 use super::read;
 use super::record::{DirectoryEntry, DirectoryState, PartRecord, RepairEntry, UserRecord};
-use super::schema::{name_after, sealed_id, timed};
+use super::schema::{Cf, name_after, referenced_hash, sealed_id, timed};
 use super::stored::{GroupState, StoredRepair, UploadHandle};
 use super::view::View;
 use crate::types::{BucketId, GroupId, ROOT_GROUP, UploadId, UserId};
@@ -154,6 +154,7 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
             Ok(Answer::Parts { bucket, upload: state, parts, more })
         }
         Query::Referenced { hashes } => referenced(view, hashes),
+        Query::References { after, limit } => references(view, after.as_ref(), bounded(*limit)),
         Query::Repairs { limit } => repairs(view, bounded(*limit)),
         Query::SealedBuckets => {
             let mut buckets: Vec<BucketId> = Vec::new();
@@ -195,6 +196,21 @@ fn referenced(view: &View<'_>, hashes: &[[u8; 32]]) -> Result<Answer, MetaError>
         iter.status()?;
     }
     Ok(Answer::Referenced(answers))
+}
+
+fn references(view: &View<'_>, after: Option<&[u8; 32]>, limit: usize) -> Result<Answer, MetaError> {
+    let mut hashes = Vec::new();
+    let mut iter = view.iter(&view.keys.all(Cf::References))?;
+    if let Some(after) = after {
+        iter.seek(&view.keys.references_to(after).to);
+    }
+    while let Some(key) = iter.key().filter(|_| hashes.len() < limit) {
+        let hash = referenced_hash(key).ok_or_else(|| MetaError::corrupt("reference", key))?;
+        hashes.push(hash);
+        iter.seek(&view.keys.references_to(&hash).to);
+    }
+    iter.status()?;
+    Ok(Answer::References(hashes))
 }
 
 fn repairs(view: &View<'_>, limit: usize) -> Result<Answer, MetaError> {

@@ -127,6 +127,11 @@ pub enum Query {
     Referenced {
         hashes: Vec<[u8; 32]>,
     },
+    /// `Answer::References`: the chunks that manifests refer to, each once, in the order of their hashes, after `after`.
+    References {
+        after: Option<[u8; 32]>,
+        limit: u32,
+    },
     /// `Answer::Repairs`: oldest first.
     Repairs {
         limit: u32,
@@ -182,6 +187,7 @@ pub enum Answer {
         more: bool,
     },
     Referenced(Vec<bool>),
+    References(Vec<[u8; 32]>),
     Repairs(Vec<RepairEntry>),
     SealedBuckets(Vec<BucketId>),
     Statistics(GroupStatistics),

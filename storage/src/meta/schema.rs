@@ -495,6 +495,11 @@ pub(super) fn timed<const N: usize>(raw: &[u8]) -> Option<(UnixMillis, [u8; N])>
     Some((u64::from_be_bytes(*time), id.try_into().ok()?))
 }
 
+/// The chunk's hash in a reference's key.
+pub(super) fn referenced_hash(raw: &[u8]) -> Option<[u8; 32]> {
+    raw.get(PREFIX_LEN..)?.first_chunk().copied()
+}
+
 /// The bucket in a key of the sealed buckets' table.
 pub(super) fn sealed_id(raw: &[u8]) -> Option<BucketId> {
     Some(BucketId(u64::from_be_bytes(raw.get(PREFIX_LEN + 1..)?.try_into().ok()?)))

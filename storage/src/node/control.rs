@@ -19,6 +19,8 @@ use crate::types::{ClusterMap, DiskId, GroupEntry, GroupId, ROOT_GROUP, ReplicaI
 
 /// The rest between two looks, where the map does not change in between.
 const LOOK: Duration = Duration::from_millis(500);
+/// The rest after this node has had another lead a group: by then all nodes have heard of it.
+const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks after the replicas of this node, for as long as it is polled.
 pub async fn follow(view: Arc<View>) {
@@ -66,6 +68,19 @@ async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) 
         }
     }
     Ok(())
+}
+
+/// Has other nodes lead some of the groups, where too many are led here; for as long as it is polled.
+pub async fn spread_leaders(view: Arc<View>) {
+    loop {
+        tokio::time::sleep(HAND_OVER_EVERY).await;
+        let inner = &view.inner;
+        let handed = controller::group_to_hand_over(&inner.map(), &**inner, &inner.leaders(), inner.node);
+        if let Some((group, to)) = handed {
+            tracing::info!(%group, replica = %to, "another node is to lead a group");
+            inner.replicas.hand_over(group, to).await;
+        }
+    }
 }
 
 /// Decides and leads, wherever it is this node's turn, for as long as it is polled.

@@ -19,8 +19,9 @@ use crate::cluster::identity::{self, Found};
 use crate::cluster::{Directory, Identity};
 use crate::meta;
 use crate::raft::{DiskDb, DiskDbOptions};
+use crate::repair::Scrub;
 use crate::types::{ChunkId, DiskId, Epoch};
-use crate::wire::Stat;
+use crate::wire::{Listed, ScrubStatus, Stat};
 
 /// What all disks of the process share: the memory of their databases, so that it is bounded together, and the epoch of
 /// the map that the process goes by.
@@ -50,6 +51,7 @@ pub struct LocalDisk {
     pub directory: Directory,
     pub store: Arc<ChunkStore>,
     pub db: Arc<DiskDb>,
+    pub scrub: Arc<Scrub>,
     down: AtomicBool,
     /// Ends the loops that work on the disk.
     pub stop: CancellationToken,
@@ -85,7 +87,9 @@ impl LocalDisk {
         let db =
             DiskDb::open(identity.disk, &directory.path.join("meta"), db_options).map_err(|error| error.to_string())?;
         let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
+        let scrub = Arc::new(Scrub::open(&directory.path));
         Ok(Arc::new(Self {
+            scrub,
             directory,
             store,
             db,
@@ -226,6 +230,25 @@ impl DiskService for LocalDisk {
 }
 
 impl RepairService for LocalDisk {
+    fn list(&self, after: Option<ChunkId>, limit: u32) -> BoxFuture<'_, Result<Vec<Listed>, DiskError>> {
+        async move {
+            self.serving()?;
+            let store = self.store.clone();
+            let look = move || {
+                let listed = store.list(after, limit as usize)?.into_iter().map(|(id, info)| Listed {
+                    id,
+                    len: info.len,
+                    touched_ms: info.touched_ms,
+                    condemned_ms: info.condemned_ms,
+                });
+                Ok(listed.collect())
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
+        }
+        .boxed()
+    }
+
     fn stat(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<Option<Stat>>, DiskError>> {
         async move {
             self.serving()?;
@@ -239,6 +262,16 @@ impl RepairService for LocalDisk {
             looked.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
         }
         .boxed()
+    }
+
+    fn scrub(&self, start: bool) -> BoxFuture<'_, Result<ScrubStatus, DiskError>> {
+        let answer = self.serving().map(|store| {
+            if start {
+                self.scrub.start();
+            }
+            self.scrub.status(store.usage().chunks)
+        });
+        std::future::ready(answer).boxed()
     }
 
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>> {

@@ -20,7 +20,7 @@ use crate::cluster::peers::Peers;
 use crate::raft::Replicas;
 use crate::repair::World;
 use crate::server::Backend;
-use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId};
+use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId};
 use crate::wire::{DiskNews, Hello, NodeNews, Overview, Place};
 
 pub struct Inner {
@@ -191,6 +191,24 @@ impl Inner {
         self.local.read().get(&id).cloned()
     }
 
+    /// The groups that are led by a replica here.
+    fn led_here(&self, map: &ClusterMap) -> Vec<(GroupId, ReplicaId, DiskId)> {
+        let led = map.groups.iter().filter(|group| self.leads(group.id));
+        led.filter_map(|group| self.replicas.leader(group.id).map(|(id, disk)| (group.id, id, disk))).collect()
+    }
+
+    /// Who leads, of the groups that have a leader, as far as is known here.
+    pub fn leaders(&self) -> Vec<(GroupId, ReplicaId, DiskId)> {
+        let map = self.map();
+        let here = self.led_here(&map);
+        let peers = self.peers.lock();
+        let led = map.groups.iter().filter_map(|group| {
+            let here = here.iter().find(|(led, ..)| *led == group.id).copied();
+            here.or_else(|| peers.leader(group.id).map(|(replica, disk)| (group.id, replica, disk)))
+        });
+        led.collect()
+    }
+
     /// What this node says of itself.
     pub fn own_hello(&self) -> Hello {
         let map = self.map();
@@ -207,8 +225,6 @@ impl Inner {
                 settled: disk.settled.load(Ordering::Acquire) == self.generation.load(Ordering::Acquire),
             }
         };
-        let leads = map.groups.iter().filter(|group| self.leads(group.id));
-        let leads = leads.filter_map(|group| self.replicas.leader(group.id).map(|(id, disk)| (group.id, id, disk)));
         Hello {
             cluster: self.cluster,
             node: self.entry.clone(),
@@ -217,7 +233,7 @@ impl Inner {
             epoch: map.epoch,
             disks: self.local_disks().iter().map(news).collect(),
             places: self.peers.lock().places(),
-            leads: leads.collect(),
+            leads: self.led_here(&map),
         }
     }
 
@@ -256,13 +272,16 @@ impl Disks for Inner {
     }
 
     fn disk(&self, id: DiskId) -> Option<Arc<dyn DiskService>> {
-        if let Some(disk) = self.open_disk(id) {
-            return Some(disk);
-        }
-        self.map.read().disk(id)?;
-        match self.remote.repair_disk(id) {
+        match Disks::repair_disk(self, id) {
             Some(disk) => Some(disk),
-            None => Some(Arc::new(AbsentDisk)),
+            None => self.map.read().disk(id).map(|_| Arc::new(AbsentDisk) as Arc<dyn DiskService>),
+        }
+    }
+
+    fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
+        match self.open_disk(id) {
+            Some(disk) => Some(disk),
+            None => self.remote.repair_disk(id),
         }
     }
 
@@ -277,19 +296,8 @@ impl Disks for Inner {
         let own = self.own_hello();
         let mut nodes =
             vec![NodeNews { id: self.node, up: true, version: own.version, epoch: own.epoch, disks: own.disks }];
-        let mut leaders = own.leads;
-        let map = Disks::map(self);
-        {
-            let peers = self.peers.lock();
-            nodes.extend(peers.news());
-            for group in
-                map.groups.iter().filter(|group| leaders.iter().all(|(led, ..)| *led != group.id)).collect::<Vec<_>>()
-            {
-                leaders.extend(peers.leader(group.id).map(|(replica, disk)| (group.id, replica, disk)));
-            }
-        }
-        leaders.sort_unstable();
-        std::future::ready(Ok(Overview { map, nodes, leaders })).boxed()
+        nodes.extend(self.peers.lock().news());
+        std::future::ready(Ok(Overview { map: Disks::map(self), nodes, leaders: self.leaders() })).boxed()
     }
 }
 
@@ -340,14 +348,7 @@ impl World for View {
     }
 
     fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>> {
-        if let Some(disk) = self.inner.open_disk(id) {
-            return if disk.is_up() { Some(disk) } else { None };
-        }
-        if self.inner.up.read().contains(&id) {
-            let disk = self.inner.remote.repair_disk(id)?;
-            return Some(disk);
-        }
-        None
+        Disks::repair_disk(&*self.inner, id).filter(|_| Disks::is_up(&*self.inner, id))
     }
 
     fn release(&self, disk: DiskId, chunk: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<bool, DiskError>> {

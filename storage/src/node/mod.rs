@@ -146,6 +146,7 @@ impl Node {
             tracing::warn!("the metadata groups have no leader; the node goes on without them until they have");
         }
         self.spawn(control::lead(view.clone()));
+        self.spawn(control::spread_leaders(view.clone()));
         let world: Arc<dyn World> = view.clone();
         repair::start(&world, &view.inner.options.repair, &self.stop);
         Ok(self)

@@ -30,7 +30,7 @@ pub async fn supervise(view: Arc<View>, path: PathBuf, mut disk: Option<Arc<Loca
             Some(disk) => disk,
             None => wait_for_return(&view.inner, &path).await,
         };
-        start_walk(&view, &open);
+        start_loops(&view, &open);
         let trouble = watch(&open).await;
         if take_down(&view.inner, open, trouble).await == Fate::Final {
             return;
@@ -38,11 +38,14 @@ pub async fn supervise(view: Arc<View>, path: PathBuf, mut disk: Option<Arc<Loca
     }
 }
 
-fn start_walk(view: &Arc<View>, disk: &Arc<LocalDisk>) {
+fn start_loops(view: &Arc<View>, disk: &Arc<LocalDisk>) {
     let world: Arc<dyn World> = view.clone();
     let walk = repair::walk_disk(world, disk.id(), disk.store.clone(), view.inner.options.repair.clone());
     let stop = disk.stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled(walk).await });
+    let scrub = repair::scrub_disk(view.clone(), disk.id(), disk.store.clone(), disk.scrub.clone());
+    let stop = disk.stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(scrub).await });
 }
 
 /// Returns when the disk must not be used any more.

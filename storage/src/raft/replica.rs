@@ -147,12 +147,12 @@ impl Replica {
         Ok(response.vote)
     }
 
-    /// If it leads: makes the voter that has most of its log lead, of those that `stay`, so that nobody waits for an
+    /// If it leads: makes the voter that has most of its log lead, of those that `may`, so that nobody waits for an
     /// election. Gives up after a moment.
-    async fn hand_over(&self, stay: impl Fn(ReplicaId) -> bool) {
+    pub(super) async fn hand_over(&self, may: impl Fn(ReplicaId) -> bool) {
         let successor = self.metrics(|metrics| {
             let matched = metrics.replication.as_ref()?;
-            let voters = metrics.membership_config.voter_ids().filter(|voter| *voter != self.id && stay(*voter));
+            let voters = metrics.membership_config.voter_ids().filter(|voter| *voter != self.id && may(*voter));
             voters.max_by_key(|voter| matched.get(voter).copied().flatten())
         });
         let Some(successor) = successor.filter(|_| self.leads().is_some() && !self.disk.writer().has_failed()) else {

@@ -234,6 +234,13 @@ impl Replicas {
         self.inner.stop_replicas(|candidate| candidate.group == group && candidate.id == replica).await;
     }
 
+    /// If a replica here leads the group: has another of its voters lead it.
+    pub async fn hand_over(&self, group: GroupId, to: ReplicaId) {
+        if let Some(leader) = self.inner.replicas(group).iter().find(|replica| replica.leads().is_some()) {
+            leader.hand_over(|voter| voter == to).await;
+        }
+    }
+
     /// Removes a replica that does not run from a disk, for good: its log, its state and the use of its id. For one that
     /// is no member of its group any more.
     pub async fn retire_replica(&self, db: Arc<DiskDb>, group: GroupId, replica: ReplicaId) -> Result<(), StartError> {

@@ -8,6 +8,7 @@ pub(crate) mod buckets;
 mod collect;
 mod heal;
 mod plan;
+mod scrub;
 mod walk;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Client, DiskError, RepairService};
 use crate::types::{ChunkId, DiskId, Epoch, GroupId};
 
+pub use scrub::{Scrub, scrub_disk};
 pub use walk::walk_disk;
 
 /// How the loops of repair and collection are run.
@@ -69,7 +71,7 @@ pub trait World: Send + Sync + 'static {
     fn generation(&self) -> u64;
 }
 
-/// Starts the loops that a node runs once. Those of a disk are [`walk_disk`].
+/// Starts the loops that a node runs once. Those of a disk are [`walk_disk`] and [`scrub_disk`].
 pub fn start(world: &Arc<dyn World>, options: &RepairOptions, stop: &CancellationToken) {
     spawn(stop, collect::run(world.clone(), options.clone()));
     spawn(stop, buckets::run(world.clone(), options.clone()));

@@ -1,7 +1,5 @@
 //! The walk over the chunks of one disk: what no manifest refers to is condemned, and dropped after the grace time; and
 //! after a disk came back, what the other homes of a chunk lack is queued for repair.
-//!
-//! A later step of this walk is the scrub, which reads every chunk over some weeks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

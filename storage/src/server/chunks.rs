@@ -103,6 +103,19 @@ pub(super) async fn stat(State(state): Shared, Path(disk): Path<String>, body: B
     answer(&within(disk.stat(ids)).await?)
 }
 
+pub(super) async fn list(State(state): Shared, Path(disk): Path<String>, body: Bytes) -> Reply {
+    let (disk, (after, limit)) = (find(&state, &disk)?, decode::<(_, u32)>(&body)?);
+    if limit as usize > message::MAX_IDS {
+        return Err(Refusal::malformed("too many chunks in one request"));
+    }
+    answer(&within(disk.list(after, limit)).await?)
+}
+
+pub(super) async fn scrub(State(state): Shared, Path(disk): Path<String>, body: Bytes) -> Reply {
+    let (disk, start) = (find(&state, &disk)?, decode(&body)?);
+    answer(&within(disk.scrub(start)).await?)
+}
+
 pub(super) async fn verify(State(state): Shared, Path(disk): Path<String>, body: Bytes) -> Result<StatusCode, Refusal> {
     let (disk, id) = (find(&state, &disk)?, decode(&body)?);
     within(disk.verify(id)).await?;

@@ -87,6 +87,8 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
         .route("/v1/disks/{disk}/touch", post(chunks::touch))
         .route("/v1/disks/{disk}/stat", post(chunks::stat))
         .route("/v1/disks/{disk}/verify", post(chunks::verify))
+        .route("/v1/disks/{disk}/list", post(chunks::list))
+        .route("/v1/disks/{disk}/scrub", post(chunks::scrub))
         .route("/v1/disks/{disk}/hold", post(chunks::hold))
         .layer(axum::middleware::from_fn_with_state(state.clone(), admission::small));
     let raft = Router::new()

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{DiskError, ServiceError};
-use crate::types::{ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId, UnixMillis};
+use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId, UnixMillis};
 
 /// The first byte of every encoded message. What follows is postcard.
 const VERSION: u8 = 1;
@@ -135,6 +135,33 @@ pub struct Place {
     /// `host:port`.
     pub address: String,
     pub incarnation: u64,
+}
+
+/// A chunk that a disk has. Times are by the disk's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub id: ChunkId,
+    /// Its length, in bytes.
+    pub len: u32,
+    /// When it was last put or touched.
+    pub touched_ms: UnixMillis,
+    /// Since when nobody was seen to refer to it.
+    pub condemned_ms: Option<UnixMillis>,
+}
+
+/// How far the scrub of a disk has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// When the round that is under way began.
+    pub started_ms: Option<UnixMillis>,
+    /// When the last round ended.
+    pub finished_ms: Option<UnixMillis>,
+    /// Copies that were read in the round that is under way, else in the last one.
+    pub checked: u64,
+    /// Those of them that had rotted.
+    pub corrupt: u64,
+    /// All that the disk has.
+    pub chunks: u64,
 }
 
 /// What a disk says of a chunk that it has.

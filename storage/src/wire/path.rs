@@ -37,6 +37,16 @@ pub fn stat(disk: DiskId) -> String {
     format!("/v1/disks/{disk}/stat")
 }
 
+/// POST: the chunk id to go on after, if any, and a limit; the chunks that follow.
+pub fn list(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/list")
+}
+
+/// POST: whether to begin a new round; how the scrub stands.
+pub fn scrub(disk: DiskId) -> String {
+    format!("/v1/disks/{disk}/scrub")
+}
+
 /// POST: a chunk id; nothing, where it is there and verifies.
 pub fn verify(disk: DiskId) -> String {
     format!("/v1/disks/{disk}/verify")

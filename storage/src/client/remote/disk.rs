@@ -15,7 +15,7 @@ use super::call::{Answer, Body};
 use super::{CallError, Remote};
 use crate::client::{DiskError, DiskService, RepairService};
 use crate::types::{ChunkId, DiskId, Epoch};
-use crate::wire::{Stat, message, path};
+use crate::wire::{Listed, ScrubStatus, Stat, message, path};
 
 /// For all of a chunk.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,8 +69,16 @@ impl DiskService for RemoteDisk {
 }
 
 impl RepairService for RemoteDisk {
+    fn list(&self, after: Option<ChunkId>, limit: u32) -> BoxFuture<'_, Result<Vec<Listed>, DiskError>> {
+        self.ask(path::list(self.id), (after, limit)).boxed()
+    }
+
     fn stat(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<Vec<Option<Stat>>, DiskError>> {
         self.ask(path::stat(self.id), ids).boxed()
+    }
+
+    fn scrub(&self, start: bool) -> BoxFuture<'_, Result<ScrubStatus, DiskError>> {
+        self.ask(path::scrub(self.id), start).boxed()
     }
 
     fn verify(&self, id: ChunkId) -> BoxFuture<'_, Result<(), DiskError>> {

@@ -69,3 +69,22 @@ fn steps_are_bounded_and_end() {
     }
     assert_eq!(collect(&mut rig, 90, 0), (0, false));
 }
+
+#[test]
+fn the_chunks_that_are_referred_to_are_listed_once_each_in_the_order_of_their_hashes() {
+    let mut rig = Rig::with_bucket();
+    let mut hashes = Vec::new();
+    for (key, chunks) in [("a", 3), ("b", 2)] {
+        let id = rig.put_chunks(key, &vec![5; chunks]);
+        hashes.extend((0..chunks).map(|chunk| hash(id, chunk)));
+    }
+    hashes.sort_unstable();
+    let ask = |after, limit| match rig.ask(Query::References { after, limit }) {
+        Answer::References(listed) => listed,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ask(None, 100), hashes);
+    assert_eq!(ask(None, 2), hashes[..2]);
+    assert_eq!(ask(Some(hashes[1]), 2), hashes[2..4]);
+    assert_eq!(ask(Some(hashes[4]), 2), [[0; 32]; 0]);
+}
