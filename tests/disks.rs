@@ -1,39 +1,13 @@
 //! Disks that rot, go missing, come back, and fill up, under a real server.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::harness::{Server, body, eventually};
-
-/// The segment files of a disk.
-fn segments(disk: &Path) -> Vec<PathBuf> {
-    walkdir::WalkDir::new(disk.join("chunks"))
-        .into_iter()
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry.file_type().is_file() && entry.path().parent().is_some_and(|dir| dir.ends_with("segments"))
-        })
-        .map(walkdir::DirEntry::into_path)
-        .collect()
-}
-
-/// Flips one byte where `needle` stands in a segment of the disk. Whether it was found.
-fn flip_byte(disk: &Path, needle: &[u8]) -> bool {
-    for path in segments(disk) {
-        let bytes = fs::read(&path).expect("a segment can be read");
-        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
-            let file = fs::File::options().write(true).open(&path).expect("a segment can be written");
-            file.write_all_at(&[!bytes[at]], at as u64).expect("a byte is written");
-            return true;
-        }
-    }
-    false
-}
+use crate::harness::{Server, body, eventually, flip_byte, segments};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_is_never_served_and_is_healed_from_another_copy() {

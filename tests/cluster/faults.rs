@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::Cluster;
 use super::workload::Workload;
-use crate::harness::{body, eventually};
+use crate::harness::{body, eventually, flip_any_byte};
 
 /// Rounds of random faults; `CAIRN_FAULT_ROUNDS` asks for more.
 fn rounds() -> u64 {
@@ -68,7 +68,7 @@ async fn random_faults_lose_nothing_and_show_nothing_stale() {
         let (node, other) = (random.random_range(0..3), random.random_range(1..3));
         let other = (node + other) % 3;
         let long = Duration::from_millis(random.random_range(500..6000));
-        let fault = random.random_range(0..6);
+        let fault = random.random_range(0..7);
         println!("round {round}: fault {fault} of node {node} (and {other}) for {long:?}; {} done", workload.done());
         match fault {
             0 => {
@@ -97,6 +97,12 @@ async fn random_faults_lose_nothing_and_show_nothing_stale() {
                 tokio::time::sleep(long).await;
                 cluster.network.heal();
             }
+            5 => {
+                // Of one node only: two copies that rot at once are more than three copies are for.
+                for _ in 0..random.random_range(1..20) {
+                    flip_any_byte(&cluster.nodes[0].directory.join("disk"), &mut random);
+                }
+            }
             _ => {
                 cluster.kill(node);
                 cluster.kill(other);
@@ -113,6 +119,15 @@ async fn random_faults_lose_nothing_and_show_nothing_stale() {
     let done = workload.finish().await;
     println!("{done} requests");
     assert!(done > 100);
+    // What rotted and was not read yet is found now.
+    eventually("every copy is whole", Duration::from_secs(90), || async {
+        let (code, said) = cluster.run(&["fsck", "--verify", "--repair"]).await;
+        if code != 0 {
+            println!("fsck: {code} {said}");
+        }
+        code == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! Each node's internal address is that of a [`proxy`] in this process, so that the network can be cut between any two
 //! nodes. [`workload`] keeps clients busy meanwhile and keeps their [`history`]; [`linearizable`] judges it.
 
+mod check;
 mod faults;
 mod history;
 mod join;
@@ -139,6 +140,15 @@ impl Cluster {
         command.args(["status", "--json", "--endpoint", &self.url()]);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it runs");
         output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+
+    /// Runs a command of the administrator; its exit code and all that it said.
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = cairn();
+        command.args(arguments).args(["--endpoint", &self.url()]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Runs a command of the administrator; what it said, where it failed.

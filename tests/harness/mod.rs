@@ -4,10 +4,13 @@ pub mod s3;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rand::Rng;
+use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -206,4 +209,41 @@ pub fn body(seed: u64, length: usize) -> Vec<u8> {
     hasher.update(&seed.to_le_bytes());
     hasher.finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// The segment files of a disk.
+pub fn segments(disk: &Path) -> Vec<PathBuf> {
+    walkdir::WalkDir::new(disk.join("chunks"))
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            entry.file_type().is_file() && entry.path().parent().is_some_and(|dir| dir.ends_with("segments"))
+        })
+        .map(walkdir::DirEntry::into_path)
+        .collect()
+}
+
+/// Flips one byte where `needle` stands in a segment of the disk. Whether it was found.
+pub fn flip_byte(disk: &Path, needle: &[u8]) -> bool {
+    for path in segments(disk) {
+        let bytes = fs::read(&path).expect("a segment can be read");
+        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+            let file = File::options().write(true).open(&path).expect("a segment can be written");
+            file.write_all_at(&[!bytes[at]], at as u64).expect("a byte is written");
+            return true;
+        }
+    }
+    false
+}
+
+/// Flips a byte of what is written in the segments of the disk, wherever `random` leads; there may be nothing yet.
+pub fn flip_any_byte(disk: &Path, random: &mut StdRng) {
+    let mut segments = segments(disk);
+    segments.sort();
+    let Some(path) = segments.get(random.random_range(0..segments.len().max(1))) else { return };
+    let bytes = fs::read(path).expect("a segment can be read");
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    let at = random.random_range(0..=written);
+    let file = File::options().write(true).open(path).expect("a segment can be written");
+    file.write_all_at(&[!bytes[at]], at as u64).expect("a byte is written");
 }
