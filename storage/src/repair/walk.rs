@@ -27,6 +27,9 @@ const CHECK_HOMES_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The rest between two walks while chunks are on their way to other homes: longer than what is queued for repair has to
 /// wait for its turn, since queueing it again makes it wait again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(4);
+/// The homes of a chunk that was written so lately are not asked, milliseconds: copies may be under way, and the commit
+/// says which were made. A walk that comes later asks. Less than the first of [`CHECK_HOMES_AFTER`].
+const FRESH_MS: u64 = 10_000;
 /// How often a walk that rests looks whether the cluster has changed.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Drops that are under way at a time; they share an fsync.
@@ -166,7 +169,7 @@ impl Walk {
                 Verdict::Drop => drop.push(*id),
             }
             if referenced {
-                live.push(*id);
+                live.push((*id, now.saturating_sub(info.stored_ms) < FRESH_MS));
             }
         }
         if !clear.is_empty() {
@@ -187,13 +190,15 @@ impl Walk {
 
     /// Asks the next home of each chunk whether it has it. Every home does so, and thereby whatever is missing is found
     /// by a home that is not. What has no home here asks all of them, and goes when they all hold it.
-    async fn check_homes(&mut self, group: GroupId, live: Vec<ChunkId>) -> Result<(), StepError> {
+    /// `live` has the chunks, and which of them are fresh.
+    async fn check_homes(&mut self, group: GroupId, live: Vec<(ChunkId, bool)>) -> Result<(), StepError> {
         let map = self.world.client().map();
         let mut by_disk: HashMap<DiskId, Vec<ChunkId>> = HashMap::new();
         let mut misplaced = Vec::new();
-        for chunk in live {
+        for (chunk, fresh) in live {
             let homes = placement::homes(&chunk, &map);
             match homes.iter().position(|home| *home == self.disk) {
+                Some(_) if fresh => {}
                 Some(place) => {
                     let next = homes.get((place + 1) % homes.len()).filter(|home| **home != self.disk);
                     by_disk.entry(*next.unwrap_or(&self.disk)).or_default().push(chunk);
