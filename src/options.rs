@@ -43,9 +43,20 @@ pub struct Given {
         env = "CAIRN_JOIN",
         value_name = "ADDR,...",
         value_delimiter = ',',
-        help = "Nodes of the cluster to join, HOST:PORT; a node that is given any never forms a cluster by itself"
+        help = "Nodes of the cluster to join, HOST:PORT, or mdns for those on the LAN; a node that is given any never forms a cluster by itself"
     )]
     pub join: Option<Vec<String>>,
+
+    /// Whether the node is announced by mDNS to those that join `mdns`; it is if it joins so itself.
+    #[arg(
+        long,
+        env = "CAIRN_MDNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        help = "Announce the node on the LAN, to those that join mdns"
+    )]
+    pub mdns: Option<bool>,
 
     /// How many nodes are started alike: the one of the lowest id forms the cluster when all of them wait.
     #[arg(
@@ -149,6 +160,7 @@ pub struct Settings {
     pub rpc: SocketAddr,
     pub advertise: Option<String>,
     pub join: Vec<String>,
+    pub mdns: bool,
     pub bootstrap_expect: Option<usize>,
     pub metadata_groups: u32,
     pub out_after: Duration,
@@ -184,6 +196,7 @@ impl Given {
             rpc: self.rpc.or(other.rpc),
             advertise: self.advertise.or(other.advertise),
             join: self.join.or(other.join),
+            mdns: self.mdns.or(other.mdns),
             bootstrap_expect: self.bootstrap_expect.or(other.bootstrap_expect),
             metadata_groups: self.metadata_groups.or(other.metadata_groups),
             out_after: self.out_after.or(other.out_after),
@@ -213,6 +226,7 @@ impl Given {
             rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
             advertise: given.advertise,
             join: given.join.unwrap_or_default(),
+            mdns: given.mdns.unwrap_or(false),
             bootstrap_expect: given.bootstrap_expect,
             metadata_groups: given.metadata_groups.unwrap_or(4),
             out_after: given.out_after.map_or(Duration::from_secs(600), Into::into),

@@ -147,6 +147,7 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
         rpc: settings.rpc.to_string(),
         advertise: settings.advertise.clone(),
         join: settings.join.clone(),
+        mdns: settings.mdns,
         bootstrap_expect: settings.bootstrap_expect,
         out_after: settings.out_after,
         metadata_groups: settings.metadata_groups,

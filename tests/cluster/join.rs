@@ -29,16 +29,25 @@ async fn from_one_node_to_three_copies_and_voters_rise_by_themselves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_are_started_alike_form_one_cluster() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let join: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    form_alike(&ports, &join.join(",")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_on_one_lan_find_each_other() {
+    form_alike(&[free_port(), free_port(), free_port()], "mdns").await;
+}
+
+async fn form_alike(ports: &[u16], join: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let mut children: Vec<_> = ports
         .iter()
         .map(|port| {
             let child = cairn()
                 .arg("storage")
                 .arg(directory.path().join(port.to_string()))
-                .args(["--rpc", &format!("127.0.0.1:{port}"), "--join", &join.join(","), "--bootstrap-expect", "3"])
+                .args(["--rpc", &format!("127.0.0.1:{port}"), "--join", join, "--bootstrap-expect", "3"])
                 .stdout(std::process::Stdio::null())
                 .stderr(log(&directory.path().join(format!("{port}.log"))))
                 .spawn();

@@ -1,6 +1,7 @@
 //! What a gateway, and every loop of a node, sees of the cluster: metadata groups and disks, wherever they are.
 //! A disk or a replica in the same process is called directly; the code above does not know the difference.
 
+pub mod mdns;
 pub mod remote;
 
 use std::ops::Range;

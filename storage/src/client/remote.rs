@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use http::Method;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Client, DiskService, Disks, RepairService, ServiceError};
+use super::{Client, DiskService, Disks, RepairService, ServiceError, mdns};
 use crate::cluster::Secret;
 use crate::types::{ClusterMap, DiskId, Epoch};
 use crate::wire::{Hello, Overview, Signer, View, message, path};
@@ -65,7 +65,10 @@ pub async fn connect(addresses: &[String], secret: &Secret, patience: Duration) 
     loop {
         match remote.refresh().await {
             Ok(()) => break,
-            Err(CallError::Unauthorized(text)) => return Err(ConnectError::Refused(text)),
+            // One that was found on the LAN may be of any cluster.
+            Err(CallError::Unauthorized(text)) if !mdns::is_among(addresses) => {
+                return Err(ConnectError::Refused(text));
+            }
             Err(error) if Instant::now() >= deadline => return Err(ConnectError::Unreachable(error.to_string())),
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -93,6 +96,10 @@ async fn keep_up(remote: Weak<Remote>, addresses: Vec<String>) {
 pub async fn resolve(names: &[String]) -> Vec<String> {
     let mut addresses = Vec::new();
     for name in names {
+        if name == mdns::NAME {
+            addresses.extend(mdns::announced());
+            continue;
+        }
         if name.parse::<std::net::SocketAddr>().is_ok() {
             addresses.push(name.clone());
             continue;

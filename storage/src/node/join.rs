@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 
 use super::options::NodeOptions;
+use crate::client::mdns;
 use crate::client::remote::{CallError, Remote, resolve};
 use crate::cluster::{Founding, Secret, StartError};
 use crate::server::{self, Server};
@@ -60,6 +61,8 @@ pub async fn found(
                 Heard::Waiting(other) => {
                     ids.insert(other);
                 }
+                // One that was found on the LAN may be of any cluster.
+                Heard::Refusal(text) if mdns::is_among(&options.join) => failures.push(format!("{address}: {text}")),
                 Heard::Refusal(text) => return Err(refused(address, &text)),
                 Heard::Nothing(why) => failures.push(format!("{address}: {why}")),
             }
@@ -112,6 +115,9 @@ async fn ask<'a>(remote: &Remote, address: &'a str) -> (&'a str, Heard) {
 /// # Errors
 /// [`StartError::Join`].
 pub async fn check_cluster(options: &NodeOptions, secret: &Secret, cluster: ClusterId) -> Result<(), StartError> {
+    if mdns::is_among(&options.join) {
+        return Ok(());
+    }
     let remote = Remote::new(secret, "joining").map_err(|error| StartError::Join(error.to_string()))?;
     for address in resolve(&options.join).await {
         match remote.view(&address).await {

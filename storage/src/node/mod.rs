@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::client::remote::Remote;
-use crate::client::{Client, Disks};
+use crate::client::{Client, Disks, mdns};
 use crate::cluster::peers::Kept;
 use crate::cluster::{Claim, Directory, Founding, Identity, RootCredentials, Secret, claim, secret, survey};
 use crate::raft::Replicas;
@@ -62,6 +62,7 @@ pub struct Node {
     stop: CancellationToken,
     /// The loops, which have disks in their hands.
     loops: TaskTracker,
+    _announcement: Option<mdns::Announcement>,
     /// Ends the loops, however the node ends.
     _stop_on_drop: DropGuard,
 }
@@ -78,6 +79,12 @@ impl Node {
         let listen = |source| StartError::Listen { address: options.rpc.clone(), source };
         let listener = server::bind(&options.rpc).await?.into_std().map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let reached_at = match &options.advertise {
+            Some(address) => address.clone(),
+            None if address.ip().is_unspecified() => join::own_address(&options.join, address.port()).await,
+            None => address.to_string(),
+        };
+        let announcement = if options.mdns || mdns::is_among(&options.join) { announce(&reached_at) } else { None };
         let (founding, known) = introduce(&options, &listener).await?;
         let paths = options.directories.clone();
         let Claim { present, absent, forming } = blocking(move || claim(&paths, founding)).await??;
@@ -94,11 +101,6 @@ impl Node {
             return Err(StartError::Directory { path: path.clone(), message: message.clone() });
         }
 
-        let reached_at = match &options.advertise {
-            Some(address) => address.clone(),
-            None if address.ip().is_unspecified() => join::own_address(&options.join, address.port()).await,
-            None => address.to_string(),
-        };
         let entry = NodeEntry { id: identity.node, address: reached_at, rack: options.rack.clone() };
         let view = wire(&identity, entry, known, options, memory, &secrets.cluster)?;
         for absent in absent {
@@ -118,6 +120,7 @@ impl Node {
             root_made: secrets.root_made,
             stop: stop.clone(),
             loops: TaskTracker::new(),
+            _announcement: announcement,
             _stop_on_drop: stop.drop_guard(),
         };
         node.run(disks, forming).await
@@ -277,6 +280,12 @@ async fn introduce(
         Some(cluster) => join::check_cluster(options, &secret, cluster).await.map(|()| (alone, None)),
         None => join::found(options, &secret, listener).await,
     }
+}
+
+/// A LAN without mDNS does not keep a node from starting.
+fn announce(address: &str) -> Option<mdns::Announcement> {
+    let announced = mdns::Announcement::new(address);
+    announced.inspect_err(|error| tracing::warn!(%error, "the node cannot be announced by mDNS")).ok()
 }
 
 struct Secrets {

@@ -18,6 +18,8 @@ pub struct NodeOptions {
     /// Where other nodes of the cluster are, `host:port`. With any, a node whose directories are new joins their cluster,
     /// and never forms one.
     pub join: Vec<String>,
+    /// Whether it is announced by mDNS; it is anyway where [`crate::client::mdns::NAME`] is among `join`.
+    pub mdns: bool,
     /// How many nodes are started alike, with addresses of each other to join: once so many wait, that of the lowest id
     /// forms the cluster.
     pub bootstrap_expect: Option<usize>,
@@ -51,6 +53,7 @@ impl Default for NodeOptions {
             rpc: "127.0.0.1:9001".to_owned(),
             advertise: None,
             join: Vec::new(),
+            mdns: false,
             bootstrap_expect: None,
             out_after: Duration::from_secs(10 * 60),
             rack: String::new(),
