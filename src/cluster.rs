@@ -88,6 +88,13 @@ fn render(status: &Value) -> String {
             figure(&group["queued_repairs"]),
         );
     }
+    let count = |field: &str| status[field].as_u64().unwrap_or(0);
+    let (queued, misplaced) = (count("queued_repairs"), count("misplaced"));
+    if queued + misplaced > 0 {
+        out += &format!("\n{queued} chunks to repair, {misplaced} to move; {} a minute", count("settled_per_minute"));
+        let left = status["seconds_left"].as_u64().map(std::time::Duration::from_secs);
+        out += &left.map_or("\n".to_owned(), |left| format!(", about {} left\n", humantime::format_duration(left)));
+    }
     let hints = hints(status);
     if !hints.is_empty() {
         out += "\nWhat to do next:\n";
@@ -171,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_down_is_shown_with_what_to_do() {
         let status = json!({
-            "health": "degraded", "cluster": "c", "copies": 3, "queued_repairs": 2,
+            "health": "degraded", "cluster": "c", "copies": 3, "queued_repairs": 2, "misplaced": 1, "settled_per_minute": 6, "seconds_left": 90,
             "nodes": [{"id": 7, "address": "a:1", "rack": "r", "up": false, "version": null}],
             "disks": [{"id": "d1", "node": 7, "state": "active", "up": false, "used": null, "capacity": null, "chunks": null},
                       {"id": "d2", "node": 8, "state": "draining", "up": true, "used": 5, "capacity": 10, "chunks": 0}],
@@ -184,6 +191,7 @@ mod tests {
             "cairn disk remove d1 --force",
             "d2 is drained",
             "no leader",
+            "2 chunks to repair, 1 to move; 6 a minute, about 1m 30s left",
             "2 chunks",
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");

@@ -129,6 +129,11 @@ pub struct Given {
     #[serde(deserialize_with = "text")]
     pub reserve: Option<ByteSize>,
 
+    /// The most that a node copies to repair and rebalance; it copies less while others need the disks.
+    #[arg(long, env = "CAIRN_REPAIR_RATE", value_name = "SIZE", help = "Bytes a second of repair [default: 256MiB]")]
+    #[serde(deserialize_with = "text")]
+    pub repair_rate: Option<ByteSize>,
+
     /// How long what nobody refers to any more is kept before it is dropped.
     #[arg(
         long,
@@ -175,6 +180,8 @@ pub struct Settings {
     pub cache: usize,
     /// Bytes.
     pub reserve: u64,
+    /// Bytes a second.
+    pub repair_rate: u64,
     pub gc_grace: Duration,
     pub log_format: LogFormat,
 }
@@ -207,6 +214,7 @@ impl Given {
             body_pool: self.body_pool.or(other.body_pool),
             cache: self.cache.or(other.cache),
             reserve: self.reserve.or(other.reserve),
+            repair_rate: self.repair_rate.or(other.repair_rate),
             gc_grace: self.gc_grace.or(other.gc_grace),
             log_format: self.log_format.or(other.log_format),
         }
@@ -237,6 +245,7 @@ impl Given {
             body_pool: bytes(given.body_pool, 384 << 20)?,
             cache: bytes(given.cache, 256 << 20)?,
             reserve: given.reserve.map_or(1 << 30, |size| size.as_u64()),
+            repair_rate: given.repair_rate.map_or(256 << 20, |size| size.as_u64()),
             gc_grace: given.gc_grace.map_or(Duration::from_secs(24 * 3600), Into::into),
             log_format: given.log_format.unwrap_or_default(),
         };
@@ -257,6 +266,7 @@ impl Settings {
         ensure!(self.body_pool >= 32 << 20, "body_pool is {} bytes; at least 32MiB are needed", self.body_pool);
         ensure!(self.cache >= 8 << 20, "cache is {} bytes; at least 8MiB are needed", self.cache);
         ensure!(!self.gc_grace.is_zero(), "gc_grace must be more than nothing: uploads in flight live on it");
+        ensure!(self.repair_rate > 0, "repair_rate must be more than nothing");
         ensure!(!self.region.is_empty(), "region must not be empty");
         ensure!(!self.rack.is_empty(), "rack must not be empty");
         Ok(())

@@ -158,6 +158,7 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
         cache_bytes: settings.cache,
         ..NodeOptions::default()
     };
+    options.repair.rate = settings.repair_rate;
     options.repair.grace_ms = u64::try_from(settings.gc_grace.as_millis()).unwrap_or(u64::MAX);
     Ok(options)
 }

@@ -158,20 +158,28 @@ async fn a_wiped_disk_is_filled_again_as_a_new_one() {
     }
 }
 
+/// Disks of one size have as many chunks, give or take a tenth.
+fn assert_even(chunks: &[u64]) {
+    let mean = chunks.iter().sum::<u64>() as f64 / chunks.len() as f64;
+    assert!(chunks.iter().all(|count| (*count as f64 - mean).abs() <= mean / 10.0), "{chunks:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_drained_and_removed_under_load_fails_no_request() {
     let mut cluster = Cluster::start(3, &[]).await;
     let s3 = cluster.s3();
     s3.create_bucket("full").await;
     for number in 0..20 {
-        s3.put("full", &format!("key{number}"), body(number, 640_000)).await;
+        s3.put("full", &format!("key{number}"), body(number, 4_000_000)).await;
     }
     let workload = Workload::start(cluster.s3(), 3).await;
     cluster.add_node().await;
     cluster.wait_until_healthy(Duration::from_secs(90)).await;
     let chunks = cluster.chunks().await;
     println!("chunks on four nodes: {chunks:?}");
-    assert!(chunks.len() == 4 && chunks.iter().all(|count| *count > 0));
+    // 20 objects of 62 chunks, and what the others write: more than 1,200 chunks.
+    assert!(chunks.len() == 4 && chunks.iter().sum::<u64>() > 3 * 1200);
+    assert_even(&chunks);
 
     let first = cluster.status().await.expect("a status")["nodes"][0]["id"].to_string();
     let refused = cluster.command(&["node", "remove", &first]).await.expect_err("it is in use");
@@ -184,12 +192,18 @@ async fn a_node_that_is_drained_and_removed_under_load_fails_no_request() {
     }
     println!("drained in {:?}", begun.elapsed());
     cluster.kill(0);
+    let chunks = cluster.chunks().await;
+    println!("chunks on three nodes: {chunks:?}");
+    assert!(chunks.len() == 3);
+    assert_even(&chunks);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let failures = workload.failures_since(Duration::ZERO);
     assert!(failures.is_empty(), "{failures:?}");
     workload.finish().await;
+    let (code, said) = cluster.run(&["fsck"]).await;
+    assert_eq!(code, 0, "{said}");
     for number in 0..20 {
-        assert_eq!(s3.get("full", &format!("key{number}")).await, Some(body(number, 640_000)));
+        assert_eq!(s3.get("full", &format!("key{number}")).await, Some(body(number, 4_000_000)));
     }
 }
 

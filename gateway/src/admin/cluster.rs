@@ -93,6 +93,7 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
                 "used": said.map(|said| said.capacity.saturating_sub(said.free)),
                 "chunks": said.map(|said| said.chunks),
                 "misplaced": said.map(|said| said.misplaced),
+                "checked": said.map(|said| said.settled),
             })
         })
         .collect();
@@ -116,6 +117,8 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
         .collect();
     let queued: u64 = statistics.values().map(|figures| figures.queued_repairs).sum();
     let misplaced: u64 = overview.nodes.iter().flat_map(|node| &node.disks).map(|disk| disk.misplaced).sum();
+    let speed: u64 = overview.nodes.iter().filter(|node| node.up).map(|node| node.settled_per_minute).sum();
+    let left = queued + misplaced;
     let unavailable = map.groups.is_empty() || map.groups.iter().any(|group| !statistics.contains_key(&group.id));
     let whole = map.disks.iter().filter(|disk| disk.state != DiskState::Removed).all(|disk| is_up(disk.id))
         && map.disks.iter().all(|disk| matches!(disk.state, DiskState::Active | DiskState::Removed))
@@ -137,6 +140,8 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
         "queued_repairs": queued,
         "misplaced": misplaced,
         "checking": checking,
+        "settled_per_minute": speed,
+        "seconds_left": (left > 0 && speed > 0).then(|| (left * 60).div_ceil(speed)),
     })
 }
 

@@ -29,6 +29,7 @@ fn overview() -> Overview {
         up: true,
         version: "1".to_owned(),
         epoch: Epoch(3),
+        settled_per_minute: 3,
         disks: vec![DiskNews {
             id: disk(number),
             incarnation: 1,
@@ -54,6 +55,9 @@ fn a_cluster_is_healthy_only_when_all_of_it_is() {
     assert_eq!(render(&overview, &figures)["health"], "healthy");
     assert_eq!(render(&overview, &figures)["disks"][0]["used"], 6);
     assert_eq!(render(&overview, &HashMap::new())["health"], "unavailable");
+    assert_eq!(render(&overview, &figures)["seconds_left"], Value::Null);
+    let queued = GroupStatistics { queued_repairs: 9, ..GroupStatistics::default() };
+    assert_eq!(render(&overview, &HashMap::from([(GroupId(0), queued)]))["seconds_left"], 90);
     overview.nodes[1].up = false;
     assert_eq!(render(&overview, &figures)["health"], "degraded");
     assert_eq!(render(&overview, &figures)["disks"][1]["up"], false);

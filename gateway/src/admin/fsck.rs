@@ -82,17 +82,19 @@ pub async fn group(gateway: &Gateway, group: &str, after: Option<&str>, wishes: 
 /// What is still wrong after a moment, of what is still referred to. What was corrupt has been dropped since, and is
 /// told as it was.
 async fn second_look(client: &Client, group: GroupId, bad: Vec<Copies>) -> Result<Vec<Copies>, S3Error> {
-    tokio::time::sleep(SECOND_LOOK).await;
-    let hashes = bad.iter().map(|copies| copies.chunk.hash).collect();
+    let (mut corrupt, others): (Vec<Copies>, Vec<Copies>) =
+        bad.into_iter().partition(|copies| copies.has(Copy::Corrupt));
+    if !others.is_empty() {
+        tokio::time::sleep(SECOND_LOOK).await;
+        let ids: Vec<ChunkId> = others.iter().map(|copies| copies.chunk).collect();
+        corrupt.extend(copies::look(client, &client.map(), &ids, false).await);
+    }
+    let hashes = corrupt.iter().map(|copies| copies.chunk.hash).collect();
     let Answer::Referenced(referenced) = client.query(group, Query::Referenced { hashes }).await? else {
         return Err(unexpected("Referenced"));
     };
-    let bad: Vec<Copies> =
-        bad.into_iter().zip(referenced).filter(|(_, referenced)| *referenced).map(|(copies, _)| copies).collect();
-    let (corrupt, others): (Vec<Copies>, Vec<Copies>) = bad.into_iter().partition(|copies| copies.has(Copy::Corrupt));
-    let ids: Vec<ChunkId> = others.iter().map(|copies| copies.chunk).collect();
-    let again = copies::look(client, &client.map(), &ids, false).await;
-    Ok(corrupt.into_iter().chain(again.into_iter().filter(|copies| problem(copies).is_some())).collect())
+    let all = corrupt.into_iter().zip(referenced);
+    Ok(all.filter(|(copies, referenced)| *referenced && problem(copies).is_some()).map(|(copies, _)| copies).collect())
 }
 
 /// What is wrong with a chunk, the worst first. That a disk is down is not, as long as another has the chunk.

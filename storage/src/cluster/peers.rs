@@ -58,6 +58,7 @@ struct Peer {
     address: String,
     version: String,
     epoch: Epoch,
+    settled_per_minute: u64,
     session: u64,
     disks: Vec<DiskNews>,
     leads: Vec<(GroupId, ReplicaId, DiskId)>,
@@ -124,6 +125,7 @@ impl Peers {
             address: hello.node.address.clone(),
             version: hello.version.clone(),
             epoch: hello.epoch,
+            settled_per_minute: hello.settled_per_minute,
             session: hello.session,
             disks: hello.disks.clone(),
             leads: hello.leads.clone(),
@@ -208,6 +210,7 @@ impl Peers {
             up: peer.answered.is_some_and(|at| now.duration_since(at) < UP_FOR),
             version: peer.version.clone(),
             epoch: peer.epoch,
+            settled_per_minute: peer.settled_per_minute,
             disks: peer.disks.clone(),
         };
         self.nodes.iter().map(news).collect()
@@ -244,6 +247,7 @@ mod tests {
                 })
                 .collect(),
             places: Vec::new(),
+            settled_per_minute: 0,
             leads: Vec::new(),
         }
     }

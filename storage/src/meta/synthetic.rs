@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::command::{Batch, Command, Envelope, NewBody, WriteCondition};
-use super::record::{Attributes, BucketRecord, ETag};
-use crate::types::{BucketId, MAX_INLINE_LEN, ManifestId, OperationId, UnixMillis, UserId};
+use super::record::{Attributes, BucketRecord, ChunkEntry, ETag};
+use crate::types::{BucketId, DiskId, MAX_INLINE_LEN, ManifestId, OperationId, UnixMillis, UserId};
 
 /// An endless, repeatable log of puts of small objects. Two with the same seed give the same.
 #[derive(Debug, Clone)]
@@ -69,6 +69,55 @@ impl Load {
             },
             body,
         })
+    }
+
+    /// An entry of `count` puts of objects of 64 MiB in eight chunks, under ten prefixes; see [`Load::object_key`].
+    pub fn batch_of_objects(&mut self, count: usize) -> Batch {
+        self.time_ms += 1;
+        let envelopes = (0..count).map(|_| self.put_object()).collect();
+        Batch { stamped_ms: self.time_ms, envelopes }
+    }
+
+    fn put_object(&mut self) -> Envelope {
+        let place = self.next;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.seed.to_be_bytes());
+        id[8..].copy_from_slice(&place.to_be_bytes());
+        let chunk = |number: u64| {
+            let mut hash = [0; 32];
+            for (word, bytes) in hash.chunks_exact_mut(8).enumerate() {
+                bytes.copy_from_slice(&self.random((place << 8) + (number << 3) + word as u64).to_be_bytes());
+            }
+            ChunkEntry { hash, len: 8 << 20 }
+        };
+        let body = NewBody::Chunks {
+            id: ManifestId(id),
+            chunks: (0..8).map(chunk).collect(),
+            disks: (1..=3).map(|number| DiskId([number; 16])).collect(),
+            acknowledged: vec![0b111; 8],
+            homes: vec![0b111; 8],
+            oldest_touch_age_ms: 0,
+        };
+        self.envelope(Command::PutObject {
+            bucket: self.bucket,
+            key: self.object_key(place),
+            condition: WriteCondition::Always,
+            owner: UserId([1; 16]),
+            size: 64 << 20,
+            etag: ETag { md5: id, parts: None },
+            checksum: None,
+            attributes: Attributes {
+                content_type: Some("application/octet-stream".to_owned()),
+                ..Attributes::default()
+            },
+            body,
+        })
+    }
+
+    /// The key of the object that was put as the `place`th, from 1 on.
+    pub fn object_key(&self, place: u64) -> String {
+        let random = self.random(place);
+        format!("prefix-{}/{random:016x}", random % 10)
     }
 
     fn envelope(&mut self, command: Command) -> Envelope {

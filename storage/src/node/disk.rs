@@ -41,6 +41,19 @@ impl Memory {
         Self { cache, write_buffers, epoch: Arc::default() }
     }
 
+    /// Opens a disk's database of metadata. Blocks.
+    ///
+    /// # Errors
+    /// Why it cannot be used, for a person.
+    pub fn open_db(&self, disk: DiskId, path: &Path) -> Result<Arc<DiskDb>, String> {
+        let options = DiskDbOptions {
+            cache: &self.cache,
+            write_buffers: &self.write_buffers,
+            column_families: meta::column_families(&self.cache),
+        };
+        DiskDb::open(disk, path, options).map_err(|error| error.to_string())
+    }
+
     pub fn set_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.0, Ordering::Release);
     }
@@ -79,13 +92,7 @@ impl LocalDisk {
             write_buffer_manager: Some(memory.write_buffers.clone()),
             ..chunk::Options::default()
         };
-        let db_options = DiskDbOptions {
-            cache: &memory.cache,
-            write_buffers: &memory.write_buffers,
-            column_families: meta::column_families(&memory.cache),
-        };
-        let db =
-            DiskDb::open(identity.disk, &directory.path.join("meta"), db_options).map_err(|error| error.to_string())?;
+        let db = memory.open_db(identity.disk, &directory.path.join("meta"))?;
         let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
         let scrub = Arc::new(Scrub::open(&directory.path));
         Ok(Arc::new(Self {

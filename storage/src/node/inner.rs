@@ -18,7 +18,7 @@ use crate::client::{Client, DiskError, DiskService, Disks, MetaService, RepairSe
 use crate::cluster::Identity;
 use crate::cluster::peers::Peers;
 use crate::raft::Replicas;
-use crate::repair::World;
+use crate::repair::{Pace, World};
 use crate::server::Backend;
 use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId};
 use crate::wire::{DiskNews, Hello, NodeNews, Overview, Place};
@@ -50,6 +50,7 @@ pub struct Inner {
     /// Why a directory that was given is not open.
     absent: Mutex<HashMap<PathBuf, String>>,
     generation: AtomicU64,
+    pace: Pace,
 }
 
 /// What a node is made of before it runs.
@@ -71,6 +72,7 @@ impl Inner {
         remote.set_addresses(peers.addresses());
         tell_members(&replicas, &map);
         memory.set_epoch(map.epoch);
+        let pace = Pace::new(options.repair.least_rate, options.repair.rate);
         Self {
             cluster: identity.cluster,
             node: identity.node,
@@ -90,6 +92,7 @@ impl Inner {
             up: RwLock::default(),
             absent: Mutex::default(),
             generation: AtomicU64::new(0),
+            pace,
         }
     }
 
@@ -233,6 +236,7 @@ impl Inner {
             epoch: map.epoch,
             disks: self.local_disks().iter().map(news).collect(),
             places: self.peers.lock().places(),
+            settled_per_minute: self.pace.per_minute(),
             leads: self.led_here(&map),
         }
     }
@@ -294,8 +298,14 @@ impl Disks for Inner {
 
     fn overview(&self) -> BoxFuture<'_, Result<Overview, ServiceError>> {
         let own = self.own_hello();
-        let mut nodes =
-            vec![NodeNews { id: self.node, up: true, version: own.version, epoch: own.epoch, disks: own.disks }];
+        let mut nodes = vec![NodeNews {
+            id: self.node,
+            up: true,
+            version: own.version,
+            epoch: own.epoch,
+            settled_per_minute: own.settled_per_minute,
+            disks: own.disks,
+        }];
         nodes.extend(self.peers.lock().news());
         std::future::ready(Ok(Overview { map: Disks::map(self), nodes, leaders: self.leaders() })).boxed()
     }
@@ -368,6 +378,10 @@ impl World for View {
 
     fn leads(&self, group: GroupId) -> bool {
         self.inner.leads(group)
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.inner.pace
     }
 
     fn generation(&self) -> u64 {

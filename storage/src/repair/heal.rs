@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -109,6 +109,7 @@ impl Heal<'_> {
         let round = Round { settled: done.len(), waiting: waiting.len() };
         if !done.is_empty() {
             metrics::counter!("cairn_repairs_finished_total").increment(done.len() as u64);
+            self.world.pace().settled(done.len() as u64);
             self.command(Command::FinishRepair { done }).await?;
         } else if is_full {
             // Nothing can be done for any of them; those behind them get their turn.
@@ -199,6 +200,9 @@ impl Heal<'_> {
 
     /// Reads a verified copy and stores it on the homes that lack it.
     async fn copy(&self, chunk: &ChunkId, entry: &RepairEntry, need: &Need) -> Result<(), DiskError> {
+        // Without a length nobody of the homes has it, and it is read to know.
+        self.world.pace().take(need.len.unwrap_or(0)).await;
+        let begun = Instant::now();
         let data = self.read(chunk, entry, need).await?;
         let mut result = Ok(());
         for disk in &need.missing {
@@ -213,6 +217,10 @@ impl Heal<'_> {
                 }
                 Err(error) => result = Err(error),
             }
+        }
+        if result.is_ok() {
+            let len = data.iter().map(Bytes::len).sum::<usize>();
+            self.world.pace().made(u32::try_from(len).unwrap_or(u32::MAX), begun.elapsed());
         }
         result
     }

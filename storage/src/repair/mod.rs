@@ -7,6 +7,7 @@
 pub(crate) mod buckets;
 mod collect;
 mod heal;
+mod pace;
 mod plan;
 mod scrub;
 mod walk;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Client, DiskError, RepairService};
 use crate::types::{ChunkId, DiskId, Epoch, GroupId};
 
+pub use pace::Pace;
 pub use scrub::{Scrub, scrub_disk};
 pub use walk::walk_disk;
 
@@ -33,11 +35,20 @@ pub struct RepairOptions {
     pub settle_ms: u64,
     /// How many chunks are copied at a time.
     pub copies_at_a_time: usize,
+    /// The most bytes a second that a node copies to repair, and the least, however busy it is otherwise.
+    pub rate: u64,
+    pub least_rate: u64,
 }
 
 impl Default for RepairOptions {
     fn default() -> Self {
-        Self { grace_ms: 24 * 60 * 60 * 1000, settle_ms: 1_500, copies_at_a_time: 4 }
+        Self {
+            grace_ms: 24 * 60 * 60 * 1000,
+            settle_ms: 1_500,
+            copies_at_a_time: 4,
+            rate: 256 << 20,
+            least_rate: 8 << 20,
+        }
     }
 }
 
@@ -66,6 +77,9 @@ pub trait World: Send + Sync + 'static {
     /// Whether the leader of the group is a replica of this process: the loops that are for one node of the cluster
     /// are for that one.
     fn leads(&self, group: GroupId) -> bool;
+
+    /// How fast this node repairs.
+    fn pace(&self) -> &Pace;
 
     /// Grows whenever a disk came up or went down, or chunks got other homes.
     fn generation(&self) -> u64;

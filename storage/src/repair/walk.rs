@@ -58,7 +58,11 @@ pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStor
         let same = checked.as_ref().filter(|checked| checked.generation == generation);
         let check_homes = same.is_none_or(|checked| checked.next_in().is_zero());
         (walk.misplaced, walk.unsettled) = (0, false);
-        let ended = walk.all(every, check_homes).await;
+        let world = walk.world.clone();
+        let due = || world.generation() != generation || same.is_some_and(|checked| checked.next_in().is_zero());
+        let ended =
+            if check_homes { walk.all(MIN_PAUSE, true, || false).await } else { walk.all_slowly(every, due).await };
+        tracing::debug!(%disk, ended, check_homes, generation, unsettled = walk.unsettled, took = ?begun.elapsed(), "a walk");
         if ended {
             let label = disk.to_string();
             metrics::histogram!("cairn_walk_seconds", "disk" => label.clone()).record(begun.elapsed().as_secs_f64());
@@ -108,11 +112,16 @@ struct Walk {
 }
 
 impl Walk {
-    /// Goes over all chunks once; `false` where it was cut off.
-    async fn all(&mut self, every: Duration, check_homes: bool) -> bool {
+    /// Goes over all chunks once, in half the time until the next time. `false` where it was cut off.
+    async fn all_slowly(&mut self, every: Duration, due: impl Fn() -> bool) -> bool {
         let steps = self.store.usage().chunks / STEP as u64 + 1;
         let pause = every.div_f64(steps as f64 * 2.0).clamp(MIN_PAUSE, MAX_PAUSE);
-        let pause = if check_homes { MIN_PAUSE } else { pause };
+        self.all(pause, false, due).await
+    }
+
+    /// Goes over all chunks once, with a pause after each step; `false` where it was cut off: by an error, or because
+    /// something more urgent is `due`.
+    async fn all(&mut self, pause: Duration, check_homes: bool, due: impl Fn() -> bool) -> bool {
         let mut after = None;
         loop {
             match self.step(after, check_homes).await {
@@ -123,7 +132,13 @@ impl Walk {
                     return false;
                 }
             }
-            tokio::time::sleep(pause).await;
+            let begun = Instant::now();
+            while begun.elapsed() < pause {
+                tokio::time::sleep(pause.saturating_sub(begun.elapsed()).min(GLANCE)).await;
+                if due() {
+                    return false;
+                }
+            }
         }
     }
 
@@ -252,6 +267,7 @@ impl Walk {
         match released {
             Ok(true) => {
                 metrics::counter!("cairn_chunks_moved_total").increment(1);
+                self.world.pace().settled(1);
                 true
             }
             Ok(false) => false,

@@ -79,6 +79,8 @@ pub struct Hello {
     pub disks: Vec<DiskNews>,
     /// Where it believes that every disk is.
     pub places: Vec<Place>,
+    /// How many chunks it put where they belong in the last minute.
+    pub settled_per_minute: u64,
     /// The groups that are led by a replica of this node.
     pub leads: Vec<(GroupId, ReplicaId, DiskId)>,
 }
@@ -123,6 +125,8 @@ pub struct NodeNews {
     pub version: String,
     /// Of the map that it knew when it spoke.
     pub epoch: Epoch,
+    /// How many chunks it put where they belong in the last minute.
+    pub settled_per_minute: u64,
     /// Its disks that were open when it spoke.
     pub disks: Vec<DiskNews>,
 }
