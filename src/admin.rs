@@ -1,6 +1,8 @@
 //! The commands that talk to a running cluster through its admin API, signed with the root credentials.
 
-use anyhow::{Context, Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
 use cairn_gateway::auth::Rules;
 use cairn_gateway::auth::sign::{Credentials, Unsigned, payload_hash, sign_headers, uri_encode};
 use cairn_storage::types::now_ms;
@@ -109,6 +111,17 @@ pub async fn call_with(endpoint: &Endpoint, method: Method, path: &str, query: &
         return Ok(Value::Null);
     }
     serde_json::from_slice(&bytes).context("the answer is not JSON: is the endpoint a Cairn gateway?")
+}
+
+/// Asks a health address.
+///
+/// # Errors
+/// Nobody answers within five seconds, or the answer is that it is not well.
+pub async fn health(url: &str) -> Result<()> {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let answer = client.get(url).send().await.with_context(|| format!("nobody answers at {url}"))?;
+    ensure!(answer.status().is_success(), "{url} answers {}", answer.status());
+    Ok(())
 }
 
 /// The message of an error answer.

@@ -58,6 +58,11 @@ pub enum Command {
     /// The reading of every copy, once in four weeks or when it is asked for.
     #[command(subcommand)]
     Scrub(Scrub),
+    /// Asks a health address of a process; exits with 0 where it is well. For containers.
+    Health {
+        #[arg(value_name = "URL", default_value = "http://127.0.0.1:9000/_cairn/health/ready")]
+        url: String,
+    },
     /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
     RebuildIndex(RebuildIndex),
     /// Brings a process with two directories back, of which one is lost for good.

@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod disks;
 mod logging;
+mod metrics;
 mod options;
 mod serve;
 
@@ -64,6 +65,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             return Ok(runtime.block_on(check::fsck(verify, repair, &endpoint)));
         }
         Command::Scrub(scrub) => runtime.block_on(check::scrub(scrub)),
+        Command::Health { url } => runtime.block_on(admin::health(&url)),
         Command::User(user) => runtime.block_on(admin::user(user)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
         Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),

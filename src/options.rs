@@ -47,6 +47,15 @@ pub struct Given {
     )]
     pub join: Option<Vec<String>>,
 
+    /// Where metrics are served besides `/_cairn/metrics`.
+    #[arg(
+        long,
+        env = "CAIRN_METRICS",
+        value_name = "ADDR",
+        help = "Serve /metrics for Prometheus there, to anybody who can connect"
+    )]
+    pub metrics: Option<SocketAddr>,
+
     /// Whether the node is announced by mDNS to those that join `mdns`; it is if it joins so itself.
     #[arg(
         long,
@@ -165,6 +174,7 @@ pub struct Settings {
     pub rpc: SocketAddr,
     pub advertise: Option<String>,
     pub join: Vec<String>,
+    pub metrics: Option<SocketAddr>,
     pub mdns: bool,
     pub bootstrap_expect: Option<usize>,
     pub metadata_groups: u32,
@@ -203,6 +213,7 @@ impl Given {
             rpc: self.rpc.or(other.rpc),
             advertise: self.advertise.or(other.advertise),
             join: self.join.or(other.join),
+            metrics: self.metrics.or(other.metrics),
             mdns: self.mdns.or(other.mdns),
             bootstrap_expect: self.bootstrap_expect.or(other.bootstrap_expect),
             metadata_groups: self.metadata_groups.or(other.metadata_groups),
@@ -234,6 +245,7 @@ impl Given {
             rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
             advertise: given.advertise,
             join: given.join.unwrap_or_default(),
+            metrics: given.metrics,
             mdns: given.mdns.unwrap_or(false),
             bootstrap_expect: given.bootstrap_expect,
             metadata_groups: given.metadata_groups.unwrap_or(4),

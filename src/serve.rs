@@ -15,29 +15,22 @@ use cairn_storage::meta::{Answer, Query};
 use cairn_storage::node::{Node, NodeOptions};
 use cairn_storage::types::ROOT_GROUP;
 use futures::FutureExt;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::banner;
 use crate::options::Settings;
-
-/// How often the metrics' histograms are brought up to date, so that they do not grow between two scrapes.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+use crate::{banner, metrics};
 
 /// How long a gateway looks for a node that answers before it gives up.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The upper bounds of the histograms of durations, in seconds.
-const DURATION_BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Everything in one process, until it is told to end.
 ///
 /// # Errors
 /// A port is taken, a directory is not to be used, or the settings contradict each other.
 pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
-    let metrics = record_metrics()?;
+    let recorded = metrics::record()?;
+    metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
     let count = directories.len();
     let node = Node::start(node_options(directories, &settings)?).await?;
@@ -56,7 +49,7 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
                 async move { ready }.boxed()
             })
         },
-        metrics: Some(metrics),
+        metrics: Some(recorded),
         limits: Limits::default(),
     };
     let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
@@ -75,7 +68,7 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
 /// # Errors
 /// As [`server`].
 pub async fn storage(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
-    let _metrics = record_metrics()?;
+    metrics::serve(settings.metrics, metrics::record()?).await?;
     let node = Node::start(node_options(directories, &settings)?).await?;
     wait_until_ready(&node).await;
     println!("Cairn's storage node is ready. Its internal HTTP is at {}.", settings.rpc);
@@ -93,7 +86,8 @@ pub async fn gateway(settings: Settings) -> Result<()> {
     let Some(secret) = cluster_secret()? else {
         bail!("a gateway needs the cluster's secret in CAIRN_CLUSTER_SECRET; a server keeps it in DIR/cluster-secret");
     };
-    let metrics = record_metrics()?;
+    let recorded = metrics::record()?;
+    metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
     let client = remote::connect(&settings.join, &secret, CONNECT_PATIENCE).await?;
     let gateway = make_gateway(client.clone(), &settings)?;
@@ -104,7 +98,7 @@ pub async fn gateway(settings: Settings) -> Result<()> {
                 async move { every_group_answers(&client).await }.boxed()
             })
         },
-        metrics: Some(metrics),
+        metrics: Some(recorded),
         limits: Limits::default(),
     };
     println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
@@ -191,20 +185,6 @@ fn variable(name: &str) -> Option<String> {
 
 async fn listen(settings: &Settings) -> Result<TcpListener> {
     TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))
-}
-
-fn record_metrics() -> Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATION_BUCKETS)?
-        .install_recorder()?;
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(METRICS_UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
-    Ok(handle)
 }
 
 /// Resolves on SIGTERM and SIGINT.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Cluster;
-use crate::harness::{body, eventually, flip_byte};
+use crate::harness::{body, eventually, flip_byte, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rots_or_is_down_is_explained_found_and_mended() {
@@ -75,7 +75,10 @@ async fn what_rots_or_is_down_is_explained_found_and_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaders_are_spread_over_the_nodes() {
-    let cluster = Cluster::start(3, &["--metadata-groups", "5"]).await;
+    let mut cluster = Cluster::first(&["--metadata-groups", "5"]).await;
+    let metrics = format!("127.0.0.1:{}", free_port());
+    cluster.add_node_with(&["--metrics", &metrics]).await;
+    cluster.add_node().await;
     eventually("each node leads two groups", Duration::from_secs(60), || async {
         let Some(status) = cluster.status().await else { return false };
         let mut led: HashMap<&str, usize> = HashMap::new();
@@ -85,4 +88,7 @@ async fn leaders_are_spread_over_the_nodes() {
         led.len() == 3 && led.values().all(|count| *count == 2)
     })
     .await;
+    let figures =
+        reqwest::get(format!("http://{metrics}/metrics")).await.expect("an answer").text().await.expect("text");
+    assert!(figures.lines().any(|line| line.starts_with("cairn_raft_leads{") && line.ends_with(" 1")), "{figures}");
 }

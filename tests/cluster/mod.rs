@@ -76,6 +76,11 @@ impl Cluster {
 
     /// Starts one more node; does not wait for it.
     pub async fn add_node(&mut self) {
+        self.add_node_with(&[]).await;
+    }
+
+    /// The same, with arguments of its own.
+    pub async fn add_node_with(&mut self, arguments: &[&str]) {
         let index = self.nodes.len();
         let rpc_port = free_port();
         let mut node = Node {
@@ -84,7 +89,13 @@ impl Cluster {
             proxy: Proxy::start(index, rpc_port, self.network.clone()).await,
             rpc_port,
             joins: index > 0,
-            arguments: self.arguments.clone(),
+            arguments: self
+                .arguments
+                .iter()
+                .map(String::as_str)
+                .chain(arguments.iter().copied())
+                .map(str::to_owned)
+                .collect(),
             child: None,
         };
         node.spawn(&self.addresses());
