@@ -30,7 +30,12 @@ fn resident() -> u64 {
 }
 
 fn bytes_below(dir: &Path) -> u64 {
-    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    let lens = std::fs::read_dir(dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() { bytes_below(&entry.path()) } else { metadata.len() }
+    });
+    lens.sum()
 }
 
 /// Calls `work` again and again; the median and the 99th percentile.
