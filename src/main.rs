@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::{Arguments, Command};
@@ -40,6 +41,8 @@ fn raise_file_limit() {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     raise_file_limit();
+    // What is written is the owner's alone; the databases hold users' secrets.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Command::Server(server) => {

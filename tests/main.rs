@@ -8,3 +8,4 @@ mod harness;
 mod memory;
 mod processes;
 mod tidy;
+mod upgrade;

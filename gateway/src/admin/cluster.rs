@@ -123,7 +123,11 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
     let whole = map.disks.iter().filter(|disk| disk.state != DiskState::Removed).all(|disk| is_up(disk.id))
         && map.disks.iter().all(|disk| matches!(disk.state, DiskState::Active | DiskState::Removed))
         && map.groups.iter().all(|group| group.joining.is_empty() && group.leaving.is_empty());
-    let checking = map.disks.iter().any(|disk| news.get(&disk.id).is_some_and(|(up, said)| *up && !said.settled));
+    let in_use = |disk: DiskId| map.disk(disk).is_some_and(|entry| entry.state != DiskState::Removed);
+    // What a node says counts once it knows this map.
+    let checking = overview.nodes.iter().filter(|node| node.up).any(|node| {
+        node.disks.iter().any(|disk| disk.up && in_use(disk.id) && (!disk.settled || node.epoch < map.epoch))
+    });
     let health = match (unavailable, whole && queued == 0 && misplaced == 0 && !checking) {
         (true, _) => "unavailable",
         (false, true) => "healthy",

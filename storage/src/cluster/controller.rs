@@ -54,12 +54,13 @@ pub fn plan(map: &ClusterMap, observed: &impl Observed) -> Option<ClusterMap> {
 
 /// A group that `node` leads and another node had better lead, with the voter there: one where at least two groups fewer
 /// are led. `leaders` are those of all groups that have one. Each node asks for itself; two that act at the same time
-/// may give to the same third one, which gives back.
+/// may give to the same third one, which gives back. Only what `may` be handed over is.
 pub fn group_to_hand_over(
     map: &ClusterMap,
     observed: &impl Observed,
     leaders: &[(GroupId, ReplicaId, DiskId)],
     node: NodeId,
+    may: impl Fn(GroupId, ReplicaId) -> bool,
 ) -> Option<(GroupId, ReplicaId)> {
     let node_of = |disk: DiskId| map.disk(disk).map(|entry| entry.node);
     let mut load: HashMap<NodeId, usize> = HashMap::new();
@@ -73,7 +74,7 @@ pub fn group_to_hand_over(
     let voters =
         settled.flat_map(|entry| entry.replicas.iter().map(move |(replica, disk)| (entry.id, *replica, *disk)));
     let (load_there, group, replica) = voters
-        .filter(|(_, _, disk)| observed.is_up(*disk))
+        .filter(|(group, replica, disk)| observed.is_up(*disk) && may(*group, *replica))
         .filter_map(|(group, replica, disk)| Some((load(node_of(disk)?), group, replica)))
         .min()?;
     (load(node) >= load_there + 2).then_some((group, replica))

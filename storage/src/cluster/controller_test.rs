@@ -158,7 +158,7 @@ fn leaders_are_spread_over_the_nodes_until_nobody_has_two_more_than_another() {
         map.groups.iter().map(|group| (group.id, group.replicas[0].0, group.replicas[0].1)).collect();
     let mut moves = 0;
     while let Some((group, to)) =
-        (1..=3).find_map(|node| group_to_hand_over(&map, &Seen::default(), &leaders, NodeId(node)))
+        (1..=3).find_map(|node| group_to_hand_over(&map, &Seen::default(), &leaders, NodeId(node), |_, _| true))
     {
         let voter = *map.group(group).unwrap().replicas.iter().find(|(replica, _)| *replica == to).unwrap();
         *leaders.iter_mut().find(|leader| leader.0 == group).unwrap() = (group, voter.0, voter.1);
@@ -176,11 +176,13 @@ fn a_group_is_not_handed_over_to_a_disk_that_is_down_or_while_its_voters_change(
     let map = settled(cluster(&[1, 2, 3], 3), &Seen::default());
     let leaders: Vec<_> = map.groups.iter().map(|group| (group.id, ReplicaId(1), disk(1))).collect();
     let down = Seen { down: HashSet::from([disk(2), disk(3)]), ..Seen::default() };
-    assert_eq!(group_to_hand_over(&map, &down, &leaders, NodeId(1)), None);
-    assert!(group_to_hand_over(&map, &Seen::default(), &leaders, NodeId(1)).is_some());
+    assert_eq!(group_to_hand_over(&map, &down, &leaders, NodeId(1), |_, _| true), None);
+    assert!(group_to_hand_over(&map, &Seen::default(), &leaders, NodeId(1), |_, _| true).is_some());
+    let none = |_: GroupId, _: ReplicaId| false;
+    assert_eq!(group_to_hand_over(&map, &Seen::default(), &leaders, NodeId(1), none), None);
     let mut changing = map;
     for group in &mut changing.groups {
         group.leaving.push((ReplicaId(99), disk(3)));
     }
-    assert_eq!(group_to_hand_over(&changing, &Seen::default(), &leaders, NodeId(1)), None);
+    assert_eq!(group_to_hand_over(&changing, &Seen::default(), &leaders, NodeId(1), |_, _| true), None);
 }

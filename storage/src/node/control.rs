@@ -2,9 +2,9 @@
 //! left their groups; and, where this node leads a group, has the group take in and let go its members. The node that
 //! leads the root group also decides what the map should ask for.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -21,6 +21,8 @@ use crate::types::{ClusterMap, DiskId, GroupEntry, GroupId, ROOT_GROUP, ReplicaI
 const LOOK: Duration = Duration::from_millis(500);
 /// The rest after this node has had another lead a group: by then all nodes have heard of it.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
+/// How long one that could not keep the lead is not given it again.
+const HAND_OVER_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// Looks after the replicas of this node, for as long as it is polled.
 pub async fn follow(view: Arc<View>) {
@@ -72,12 +74,16 @@ async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) 
 
 /// Has other nodes lead some of the groups, where too many are led here; for as long as it is polled.
 pub async fn spread_leaders(view: Arc<View>) {
+    let inner = &view.inner;
+    let mut handed: HashMap<(GroupId, ReplicaId), Instant> = HashMap::new();
     loop {
         tokio::time::sleep(HAND_OVER_EVERY).await;
-        let inner = &view.inner;
-        let handed = controller::group_to_hand_over(&inner.map(), &**inner, &inner.leaders(), inner.node);
-        if let Some((group, to)) = handed {
+        handed.retain(|_, at| at.elapsed() < HAND_OVER_AGAIN);
+        let may = |group, to| !handed.contains_key(&(group, to));
+        let found = controller::group_to_hand_over(&inner.map(), &**inner, &inner.leaders(), inner.node, may);
+        if let Some((group, to)) = found {
             tracing::info!(%group, replica = %to, "another node is to lead a group");
+            handed.insert((group, to), Instant::now());
             inner.replicas.hand_over(group, to).await;
         }
     }

@@ -51,6 +51,9 @@ const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long the loops may take to end: each does at its next step.
 const LOOPS_GRACE: Duration = Duration::from_secs(10);
+/// What is under way on a database holds it open for a moment.
+const CLOSED_GRACE: Duration = Duration::from_secs(1);
+const CLOSED_LOOK: Duration = Duration::from_millis(2);
 
 /// A running node. Dropped without [`Node::shutdown`], it ends like one that was killed.
 pub struct Node {
@@ -236,6 +239,17 @@ impl Node {
         join_all(disks.iter().map(|disk| disk.close())).await;
         // Whoever still has a client must not keep the directories locked.
         self.view.inner.forget_disks();
+        let databases: Vec<_> = disks.iter().map(|disk| disk.db.clone()).collect();
+        drop(disks);
+        let unused = async {
+            while databases.iter().any(|db| Arc::strong_count(db) > 1) {
+                tokio::time::sleep(CLOSED_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(CLOSED_GRACE, unused).await.is_err() {
+            tracing::warn!("a database is still in use, and its directory locked until the process ends");
+        }
+        let _ = blocking(move || drop(databases)).await;
         tracing::info!("the node has ended");
     }
 }

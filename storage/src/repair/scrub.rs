@@ -58,11 +58,18 @@ pub struct Scrub {
 }
 
 impl Scrub {
-    /// Goes on from what is kept in `directory`; from the start, where that cannot be read.
+    /// Goes on from what is kept in `directory`; as for a new disk, where that cannot be read. Blocks.
     pub fn open(directory: &std::path::Path) -> Self {
         let path = directory.join(FILE);
         let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { path, progress: Mutex::new(kept.unwrap_or_default()), asked: Notify::new() }
+        // A new disk is not read at once: what it has was just written. It is kept, or restarts would put it off for ever.
+        let begun = Progress { finished_ms: Some(now_ms()), ..Progress::default() };
+        let is_new = kept.is_none();
+        let scrub = Self { path, progress: Mutex::new(kept.unwrap_or(begun)), asked: Notify::new() };
+        if is_new {
+            scrub.keep();
+        }
+        scrub
     }
 
     /// Begins a new round at once.
@@ -124,8 +131,7 @@ async fn wait_for_round(scrub: &Scrub) -> UnixMillis {
                 return started;
             }
             let period = u64::try_from(PERIOD.as_millis()).unwrap_or(u64::MAX);
-            // A new disk is not read at once: what it has was just written.
-            let last = *progress.finished_ms.get_or_insert_with(now_ms);
+            let last = progress.finished_ms.unwrap_or(0);
             match last.saturating_add(period).saturating_sub(now_ms()) {
                 0 => {
                     let finished_ms = progress.finished_ms;
@@ -202,7 +208,9 @@ mod tests {
     fn a_scrub_goes_on_where_it_was_and_a_broken_file_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
         let scrub = Scrub::open(dir.path());
-        assert_eq!(scrub.status(7), ScrubStatus { chunks: 7, ..ScrubStatus::default() });
+        let begun = scrub.status(7);
+        assert_eq!((begun.started_ms, begun.chunks, begun.finished_ms.is_some()), (None, 7, true));
+        assert_eq!(Scrub::open(dir.path()).status(7), begun, "a restart does not put it off");
         scrub.start();
         scrub.progress.lock().checked = 5;
         scrub.keep();
@@ -210,6 +218,6 @@ mod tests {
         assert_eq!(*again.progress.lock(), *scrub.progress.lock());
         assert!(again.progress.lock().asked && again.status(7).started_ms.is_some());
         std::fs::write(dir.path().join(FILE), b"{").unwrap();
-        assert_eq!(*Scrub::open(dir.path()).progress.lock(), Progress::default());
+        assert_eq!(Scrub::open(dir.path()).status(7).started_ms, None);
     }
 }

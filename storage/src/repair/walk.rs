@@ -11,7 +11,7 @@ use crate::chunk::{ChunkInfo, ChunkStore};
 use crate::client::DiskError;
 use crate::meta::{Answer, Command, Query};
 use crate::placement;
-use crate::types::{ChunkId, DiskId, Epoch, GroupId, now_ms};
+use crate::types::{ChunkId, DiskId, Epoch, GroupId, UnixMillis, now_ms};
 
 /// Chunks in one step.
 const STEP: usize = 256;
@@ -27,9 +27,12 @@ const CHECK_HOMES_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The rest between two walks while chunks are on their way to other homes: longer than what is queued for repair has to
 /// wait for its turn, since queueing it again makes it wait again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(4);
-/// The homes of a chunk that was written so lately are not asked, milliseconds: copies may be under way, and the commit
-/// says which were made. A walk that comes later asks. Less than the first of [`CHECK_HOMES_AFTER`].
+/// The homes of a chunk that was written so lately, and by the map of now, are not asked, milliseconds: copies may be
+/// under way, and the commit says which were made. A walk that comes later asks. Less than the first of
+/// [`CHECK_HOMES_AFTER`].
 const FRESH_MS: u64 = 10_000;
+/// After a change so long all gateways write by the new map, milliseconds: they ask for it once in a second.
+const MAP_SPREADS_MS: u64 = 2_000;
 /// How often a walk that rests looks whether the cluster has changed.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Drops that are under way at a time; they share an fsync.
@@ -50,13 +53,21 @@ enum StepError {
 pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
     let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
     let mut checked: Option<Checked> = None;
-    let mut walk = Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false };
+    let mut seen = (world.generation(), now_ms());
+    let mut walk =
+        Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false, new_map_ms: 0 };
     loop {
         let begun = Instant::now();
         let generation = walk.world.generation();
+        if seen.0 != generation {
+            seen = (generation, now_ms());
+        }
+        walk.new_map_ms = seen.1.saturating_add(MAP_SPREADS_MS);
         // What a disk missed while it was away is in the queue; this finds what is in none, and what has moved.
         let same = checked.as_ref().filter(|checked| checked.generation == generation);
         let check_homes = same.is_none_or(|checked| checked.next_in().is_zero());
+        // More may come yet that is written by the map of before.
+        let is_early = now_ms() < walk.new_map_ms;
         (walk.misplaced, walk.unsettled) = (0, false);
         let world = walk.world.clone();
         let due = || world.generation() != generation || same.is_some_and(|checked| checked.next_in().is_zero());
@@ -67,10 +78,11 @@ pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStor
             let label = disk.to_string();
             metrics::histogram!("cairn_walk_seconds", "disk" => label.clone()).record(begun.elapsed().as_secs_f64());
             if check_homes {
-                walk.world.set_checked(disk, walk.misplaced, (!walk.unsettled).then_some(generation));
+                let is_settled = !walk.unsettled && !is_early;
+                walk.world.set_checked(disk, walk.misplaced, is_settled.then_some(generation));
                 metrics::gauge!("cairn_chunks_misplaced", "disk" => label).set(walk.misplaced as f64);
                 let times = same.map_or(0, |checked| checked.times + 1);
-                checked = (!walk.unsettled).then(|| Checked { generation, times, at: Instant::now() });
+                checked = is_settled.then(|| Checked { generation, times, at: Instant::now() });
             }
         }
         let rest = match &checked {
@@ -109,6 +121,8 @@ struct Walk {
     misplaced: u64,
     /// Whether something is left to be looked at soon: a misplaced chunk, or a home that lacked one.
     unsettled: bool,
+    /// Since when all chunks are written by the map of now.
+    new_map_ms: UnixMillis,
 }
 
 impl Walk {
@@ -184,7 +198,8 @@ impl Walk {
                 Verdict::Drop => drop.push(*id),
             }
             if referenced {
-                live.push((*id, now.saturating_sub(info.stored_ms) < FRESH_MS));
+                let fresh = info.stored_ms > self.new_map_ms && now.saturating_sub(info.stored_ms) < FRESH_MS;
+                live.push((*id, fresh));
             }
         }
         if !clear.is_empty() {
