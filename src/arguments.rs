@@ -65,7 +65,7 @@ pub enum Command {
     },
     /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
     RebuildIndex(RebuildIndex),
-    /// Brings a process with two directories back, of which one is lost for good.
+    /// Has what is left of a cluster go on alone, after most of it was lost for good. Says what that loses, and asks.
     Recover(Recover),
 }
 
@@ -102,7 +102,7 @@ pub struct RebuildIndex {
 
 #[derive(Debug, Args)]
 pub struct Recover {
-    /// The directories that are left.
+    /// All directories that are left of the node. It must not run.
     #[arg(required = true, value_name = "DIR")]
     pub directories: Vec<PathBuf>,
 

@@ -9,6 +9,7 @@ mod history;
 mod join;
 mod linearizable;
 mod proxy;
+mod recover;
 mod workload;
 
 use std::fs::{self, File};

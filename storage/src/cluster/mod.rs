@@ -9,6 +9,7 @@ pub mod directory;
 mod error;
 pub mod identity;
 pub mod peers;
+pub mod recovery;
 pub mod secret;
 
 pub use directory::{Claim, Directory, Founding, claim, survey};

@@ -8,6 +8,7 @@ use super::control;
 use super::disk::LocalDisk;
 use super::inner::View;
 use crate::client::{Disks, ServiceError};
+use crate::cluster::recovery::Recovery;
 use crate::cluster::{Identity, RootCredentials};
 use crate::meta::record::UserRecord;
 use crate::meta::{Answer, Command, Query, Rejection, RootCommand};
@@ -80,7 +81,9 @@ fn weight(disk: &LocalDisk) -> u32 {
 /// Tells the groups what this start brought, until they have heard it: each group must have a leader for that.
 pub async fn settle(view: Arc<View>, root: Option<RootCredentials>) {
     let mut warned = false;
-    while let Err(error) = settle_once(&view, root.as_ref()).await {
+    let directories = view.inner.options.directories.clone();
+    let recovery = tokio::task::spawn_blocking(move || Recovery::load(&directories)).await.ok().flatten();
+    while let Err(error) = settle_once(&view, root.as_ref(), recovery.as_ref()).await {
         if !warned {
             tracing::warn!(%error, "the metadata groups do not answer yet");
             warned = true;
@@ -89,13 +92,25 @@ pub async fn settle(view: Arc<View>, root: Option<RootCredentials>) {
     }
 }
 
-async fn settle_once(view: &View, root: Option<&RootCredentials>) -> Result<(), SettleError> {
+async fn settle_once(
+    view: &View,
+    root: Option<&RootCredentials>,
+    recovery: Option<&Recovery>,
+) -> Result<(), SettleError> {
     refresh_map(view).await?;
     let map = view.inner.map();
     let disks: Vec<(DiskId, u32)> = view.inner.local_disks().iter().map(|disk| (disk.id(), weight(disk))).collect();
-    let new = reconciled(&map, &view.inner.entry, &view.inner.siblings, &disks);
+    let mut new = reconciled(&map, &view.inner.entry, &view.inner.siblings, &disks);
+    if let Some(recovery) = recovery {
+        recovery.apply(&mut new);
+    }
     if new != *map {
         control::replace_map(view, new).await?;
+    }
+    if recovery.is_some() {
+        let directories = view.inner.options.directories.clone();
+        let _ = tokio::task::spawn_blocking(move || Recovery::forget(&directories)).await;
+        tracing::warn!("the cluster goes on as it was recovered");
     }
     let grace_ms = view.inner.options.repair.grace_ms;
     for group in view.inner.map().metadata_groups() {

@@ -39,7 +39,7 @@ use inner::{Inner, Parts, View};
 pub use crate::cluster::StartError;
 pub use offline::{OfflineError, rebuild_index};
 pub use options::NodeOptions;
-pub use recover::{Recovered, recover};
+pub use recover::{Alone, Plan, Recovering};
 pub use status::{DiskStatus, NodeStatus};
 
 /// How long a start waits for the metadata groups before it goes on without them.

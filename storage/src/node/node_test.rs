@@ -392,33 +392,61 @@ async fn of_two_disks_one_goes_on_alone_after_a_recovery_with_all_that_was_ackno
     let chunk = put(&client, bucket, "a", b"a chunk").await;
     node.shutdown().await;
     let paths = options(dir.path(), 2).directories;
-    assert!(matches!(recover(paths.clone()).await, Err(StartError::Recovery(_))));
+    assert!(matches!(Recovering::plan(paths.clone()).await, Err(StartError::Recovery(_))));
     let away = dir.path().join("away");
     std::process::Command::new("mv").arg(&paths[1]).arg(&away).status().unwrap();
 
-    let recovered = recover(paths[..1].to_vec()).await.unwrap();
+    let recovering = Recovering::plan(paths[..1].to_vec()).await.unwrap();
+    let plan = recovering.what().clone();
+    assert!(plan.alone.iter().all(|alone| alone.voters == 2) && plan.alone.len() == 5, "{plan:?}");
+    assert!(plan.left_out.len() == 1 && plan.lost_nodes.is_empty(), "{plan:?}");
+    let survivor = plan.alone[0].disk;
+    recovering.go().await.unwrap();
+    // Cut off before the node was started, it is planned as before.
+    let again = Recovering::plan(paths[..1].to_vec()).await.unwrap();
+    assert_eq!(again.what().alone, plan.alone);
+    again.go().await.unwrap();
     let node = start(dir.path(), 1).await;
     assert!(node.is_ready());
     assert_eq!(node.map().copies(), 1);
     let client = node.client();
-    assert!(has(&client, recovered.disk, chunk, b"a chunk").await);
-    let more = put_on(&client, bucket, "b", b"another", &[recovered.disk]).await;
+    assert!(has(&client, survivor, chunk, b"a chunk").await);
+    let more = put_on(&client, bucket, "b", b"another", &[survivor]).await;
     node.shutdown().await;
 
     std::process::Command::new("mv").arg(&away).arg(&paths[1]).status().unwrap();
     assert!(matches!(Node::start(options(dir.path(), 2)).await, Err(StartError::LeftOut(path)) if path == paths[1]));
     let node = start(dir.path(), 1).await;
-    assert!(has(&node.client(), recovered.disk, more, b"another").await);
+    assert!(has(&node.client(), survivor, more, b"another").await);
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_disk_of_three_is_not_recovered() {
+async fn one_disk_of_three_goes_on_with_what_it_has_heard_of() {
     let dir = TempDir::new().unwrap();
+    let node = start(dir.path(), 3).await;
+    let client = node.client();
+    let bucket = make_bucket(&client, "things").await;
+    let chunk = put(&client, bucket, "a", b"a chunk").await;
+    node.shutdown().await;
+    let paths = options(dir.path(), 3).directories;
+    let two = Recovering::plan(paths[..2].to_vec()).await;
+    assert!(matches!(two, Err(StartError::Recovery(_))), "two of three go on by themselves");
+    let unknown = Recovering::plan(vec![dir.path().join("none")]).await;
+    assert!(matches!(unknown, Err(StartError::Recovery(_))));
+
+    let recovering = Recovering::plan(paths[..1].to_vec()).await.unwrap();
+    assert!(recovering.what().alone.iter().all(|alone| alone.voters == 3));
+    recovering.close().await;
+    // Nothing was changed: the others still make a majority.
     start(dir.path(), 3).await.shutdown().await;
-    let refused = recover(options(dir.path(), 1).directories).await;
-    assert!(matches!(refused, Err(StartError::Recovery(_))));
-    start(dir.path(), 3).await.shutdown().await;
+    Recovering::plan(paths[..1].to_vec()).await.unwrap().go().await.unwrap();
+    let node = start(dir.path(), 1).await;
+    assert!(node.is_ready() && node.map().copies() == 1);
+    let survivor = node.map().groups[0].replicas[0].1;
+    assert!(has(&node.client(), survivor, chunk, b"a chunk").await);
+    assert!(crate::cluster::recovery::Recovery::load(&paths[..1]).is_none());
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

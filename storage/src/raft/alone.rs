@@ -1,8 +1,9 @@
-//! Brings up the last replica of a group whose other voter is lost for good: a membership of it alone is written at the
-//! end of its log, under a vote that nobody else can have. For a person who knows that the other disk will not come
-//! back as it was.
+//! Brings up the last replica of a group that lost a majority of its voters for good: a membership of it alone is written
+//! at the end of its log, under a vote that nobody else has. For a person who knows that the others will not come back
+//! as they were.
 //!
-//! Safe only for a group of two voters: with two, every commit is on both.
+//! Of a group of two voters nothing that was committed is lost: every commit is on both. Of more, this replica may not
+//! have heard of the last that the others committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -19,31 +20,40 @@ use super::disk_db::DiskDb;
 use super::log_store::Log;
 use super::settings::Settings;
 use super::store::Stores;
-use crate::types::{GroupId, ReplicaId};
+use crate::types::{DiskId, GroupId, ReplicaId};
 
 /// Why a replica was not made the only voter.
 #[derive(Debug, thiserror::Error)]
-pub enum AloneError {
-    /// The group has more voters: one alone may lack what the others committed.
-    #[error("group {group} has {voters} voters; a majority of them must come back")]
-    TooMany { group: GroupId, voters: usize },
-    #[error("replica {replica} is no voter of group {group}")]
-    NoVoter { group: GroupId, replica: ReplicaId },
-    #[error("replica {replica} of group {group} cannot be changed: {why}")]
-    Failed { group: GroupId, replica: ReplicaId, why: String },
+#[error("replica {replica} of group {group} cannot be read or changed: {why}")]
+pub struct AloneError {
+    group: GroupId,
+    replica: ReplicaId,
+    why: String,
 }
 
-/// Makes a replica that does not run the only voter of its group, durably. Doing it again is fine.
-pub async fn make_only_voter(
+/// What a replica that does not run knows of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knowledge {
+    /// The voters and their disks, by the newest membership in its log; of a change that is under way both sides.
+    pub voters: BTreeMap<ReplicaId, DiskId>,
+    /// Its last log entry: term and index. Of two replicas the one where this is greater knows all that the other does.
+    pub last: (u64, u64),
+}
+
+/// Reads what a replica that does not run knows of its group.
+///
+/// # Errors
+/// The disk cannot be read.
+pub async fn knowledge(
     db: Arc<DiskDb>,
     stores: &dyn Stores,
     group: GroupId,
     replica: ReplicaId,
-) -> Result<(), AloneError> {
-    let failed = |why: String| AloneError::Failed { group, replica, why };
+) -> Result<Knowledge, AloneError> {
+    let failed = |why: String| AloneError { group, replica, why };
     let io = |error: std::io::Error| failed(error.to_string());
     let mut log = Log::open(db.clone(), group, replica, &Settings::default()).map_err(io)?;
-    let state = log.get_log_state().await.map_err(io)?;
+    let last = log.get_log_state().await.map_err(io)?.last_log_id;
     let applied = stores.open(db.database().clone(), group).and_then(|store| store.applied());
     let mut membership = match applied.map_err(|error| failed(error.to_string()))? {
         Some(marker) => {
@@ -51,22 +61,27 @@ pub async fn make_only_voter(
         }
         None => Membership::default(),
     };
-    {
-        let mut reader = log.get_log_reader().await;
-        let mut entries = pin!(reader.entries_stream(0..u64::MAX).await);
-        while let Some(entry) = entries.next().await {
-            if let Payload::Membership(newer) = entry.map_err(io)?.payload {
-                membership = newer;
-            }
+    let mut reader = log.get_log_reader().await;
+    let mut entries = pin!(reader.entries_stream(0..u64::MAX).await);
+    while let Some(entry) = entries.next().await {
+        if let Payload::Membership(newer) = entry.map_err(io)?.payload {
+            membership = newer;
         }
     }
-    let voters: BTreeSet<ReplicaId> = membership.voter_ids().collect();
-    if !voters.contains(&replica) {
-        return Err(AloneError::NoVoter { group, replica });
-    }
-    if voters.len() > 2 {
-        return Err(AloneError::TooMany { group, voters: voters.len() });
-    }
+    let disk = |voter: &ReplicaId| membership.get_node(voter).copied();
+    let voters = membership.voter_ids().filter_map(|voter| Some((voter, disk(&voter)?))).collect();
+    Ok(Knowledge { voters, last: last.map_or((0, 0), |id| (id.committed_leader_id().term, id.index())) })
+}
+
+/// Makes a replica that does not run the only voter of its group, durably. Doing it again is fine.
+///
+/// # Errors
+/// The disk cannot be read or written.
+pub async fn make_only_voter(db: Arc<DiskDb>, group: GroupId, replica: ReplicaId) -> Result<(), AloneError> {
+    let failed = |why: String| AloneError { group, replica, why };
+    let io = |error: std::io::Error| failed(error.to_string());
+    let mut log = Log::open(db.clone(), group, replica, &Settings::default()).map_err(io)?;
+    let state = log.get_log_state().await.map_err(io)?;
 
     let last_term = state.last_log_id.map_or(0, |id| id.committed_leader_id().term);
     let term = log.vote().map_or(0, |vote| vote.leader_id.term).max(last_term) + 1;

@@ -34,7 +34,7 @@ mod transfer;
 mod upkeep;
 mod writer;
 
-pub use alone::{AloneError, make_only_voter};
+pub use alone::{AloneError, Knowledge, knowledge, make_only_voter};
 pub use codec::{FormatError, ReplicaRecord};
 pub use consensus::Applied;
 pub use disk_db::{DiskDb, DiskDbOptions, OpenError};
