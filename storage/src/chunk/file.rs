@@ -3,11 +3,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise};
 
 use crate::durable;
 
@@ -31,6 +32,8 @@ pub trait SegmentFile: Send + Sync + 'static {
     fn end(&self) -> io::Result<u64>;
     /// Fills the buffer from `offset`; `UnexpectedEof` where the file is shorter.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// All of this will be read at once: where it is not in memory yet, the disk may begin with all of it.
+    fn will_read(&self, _offset: u64, _len: u64) {}
     /// Writes all the pieces, one after the other, from `offset`.
     fn write_at(&self, pieces: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Fsyncs the data, and what reading it needs. It must not be called again after it failed.
@@ -103,6 +106,11 @@ impl SegmentDir for RealDir {
 impl SegmentFile for RealFile {
     fn end(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        // The kernel may do without the advice, and so can we.
+        let _ = fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {

@@ -57,6 +57,10 @@ fn read_pieces(
     let (start, end) = (range.start as usize, range.end as usize);
     let blocks_end = end.next_multiple_of(BLOCK).min(entry.len as usize);
     let mut at = start - start % BLOCK;
+    if blocks_end - at > BUFFER {
+        // Read in pieces: without this the disk would be asked for one only when the one before is there.
+        file.will_read(payload + at as u64, (blocks_end - at) as u64);
+    }
     while at < blocks_end {
         let len = (blocks_end - at).min(BUFFER);
         let read = |buffer: &mut [u8]| {
