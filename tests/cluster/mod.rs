@@ -10,6 +10,7 @@ mod join;
 mod linearizable;
 mod proxy;
 mod recover;
+mod repair_speed;
 mod workload;
 
 use std::fs::{self, File};
