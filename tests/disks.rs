@@ -1,13 +1,12 @@
 //! Disks that rot, go missing, come back, and fill up, under a real server.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::harness::{Server, body, eventually, flip_byte, segments};
+use crate::harness::{Server, SmallDisk, body, eventually, flip_byte, segments};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_is_never_served_and_is_healed_from_another_copy() {
@@ -103,24 +102,6 @@ async fn a_disk_that_is_missing_at_the_start_is_done_without() {
     s3.put("gone", "after", body(2, 100_000)).await;
     assert_eq!(s3.get("gone", "after").await, Some(body(2, 100_000)));
     assert_eq!(s3.list("gone").await, ["after", "before"]);
-}
-
-/// A file system of its own, so that it can be filled. Unmounted when it is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf, mebibytes: u32) -> Option<Self> {
-        fs::create_dir_all(&at).expect("a mount point");
-        let size = format!("size={mebibytes}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::Cluster;
 use super::workload::Workload;
-use crate::harness::{body, eventually, flip_any_byte};
+use crate::harness::{SmallDisk, body, eventually, flip_any_byte};
 
 /// Rounds of random faults; `CAIRN_FAULT_ROUNDS` asks for more.
 fn rounds() -> u64 {
@@ -220,4 +220,39 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     let failures = workload.failures_since(Duration::ZERO);
     assert!(failures.is_empty(), "{failures:?}");
     workload.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_three_is_done_without_until_it_has_room_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(small) = SmallDisk::mount(directory.path().join("small"), 256) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let arguments = ["--gc-grace", "2s", "--reserve", "64MiB"];
+    let mut cluster = Cluster::start(2, &arguments).await;
+    cluster.add_node_in(small.0.clone(), &[]).await;
+    cluster.wait_until_healthy(Duration::from_secs(60)).await;
+    let s3 = cluster.s3();
+    s3.create_bucket("full").await;
+    let workload = Workload::start(cluster.s3(), 7).await;
+    // More than the small disk takes.
+    for number in 0..30 {
+        s3.put("full", &format!("key{number}"), body(number, 8 << 20)).await;
+    }
+    let status = cluster.status().await.expect("a status");
+    assert_eq!(status["health"], "degraded", "{status:#}");
+    for number in [0, 29] {
+        assert_eq!(s3.get("full", &format!("key{number}")).await, Some(body(number, 8 << 20)));
+    }
+    for number in 1..30 {
+        s3.delete("full", &format!("key{number}")).await;
+    }
+    cluster.wait_until_healthy(Duration::from_secs(90)).await;
+    let failures = workload.failures_since(Duration::ZERO);
+    assert!(failures.is_empty(), "{failures:?}");
+    workload.finish().await;
+    let (code, said) = cluster.run(&["fsck", "--verify"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(s3.get("full", "key0").await, Some(body(0, 8 << 20)));
 }

@@ -83,11 +83,17 @@ impl Cluster {
 
     /// The same, with arguments of its own.
     pub async fn add_node_with(&mut self, arguments: &[&str]) {
+        let directory = self.directory.path().join(format!("node{}", self.nodes.len()));
+        self.add_node_in(directory, arguments).await;
+    }
+
+    /// The same, with its disk in this directory.
+    pub async fn add_node_in(&mut self, directory: PathBuf, arguments: &[&str]) {
         let index = self.nodes.len();
         let rpc_port = free_port();
         let mut node = Node {
             index,
-            directory: self.directory.path().join(format!("node{index}")),
+            directory,
             proxy: Proxy::start(index, rpc_port, self.network.clone()).await,
             rpc_port,
             joins: index > 0,

@@ -247,3 +247,22 @@ pub fn flip_any_byte(disk: &Path, random: &mut StdRng) {
     let file = File::options().write(true).open(path).expect("a segment can be written");
     file.write_all_at(&[!bytes[at]], at as u64).expect("a byte is written");
 }
+
+/// A file system of its own, so that it can be filled. Unmounted when it is dropped.
+pub struct SmallDisk(pub PathBuf);
+
+impl SmallDisk {
+    /// A tmpfs; `None` where that may not be mounted.
+    pub fn mount(at: PathBuf, mebibytes: u32) -> Option<Self> {
+        fs::create_dir_all(&at).expect("a mount point");
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
