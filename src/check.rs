@@ -19,6 +19,8 @@ const API: &str = "/_cairn/admin/v1";
 const STEPS: u64 = 1000;
 /// Findings that are shown; all of them are counted.
 const SHOWN: usize = 100;
+/// Lost chunks whose objects are looked for at once: each time all objects are stepped over.
+const CHUNKS_AT_ONCE: usize = 10_000;
 /// How often a page is asked for that nobody could answer: a leader may be on its way.
 const ATTEMPTS: usize = 5;
 
@@ -150,6 +152,8 @@ struct Found {
     garbage_bytes: u64,
     misplaced: u64,
     findings: Vec<Value>,
+    /// The objects that need a chunk that is lost, as far as they were looked for.
+    damaged: Vec<String>,
 }
 
 impl Found {
@@ -179,6 +183,7 @@ impl Found {
             "garbage_bytes": self.garbage_bytes,
             "misplaced": self.misplaced,
             "findings": self.findings,
+            "damaged": self.damaged,
         })
     }
 
@@ -190,6 +195,12 @@ impl Found {
         }
         if self.findings.len() > SHOWN {
             out += &format!("and {} more\n", self.findings.len() - SHOWN);
+        }
+        for object in self.damaged.iter().take(SHOWN) {
+            out += &format!("damaged: {object}\n");
+        }
+        if self.damaged.len() > SHOWN {
+            out += &format!("and {} more objects; `--json` has all\n", self.damaged.len() - SHOWN);
         }
         let mut problems: BTreeMap<&str, u64> = BTreeMap::new();
         for finding in &self.findings {
@@ -262,7 +273,7 @@ async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Fo
         loop {
             let after_query = after.iter().map(|after| format!("after={}", uri_encode(after)));
             let query: Vec<String> = wishes.iter().cloned().chain(after_query).collect();
-            let mut page = page(endpoint, &format!("{API}/fsck/{part}"), &query.join("&")).await?;
+            let mut page = page(endpoint, &format!("{API}/fsck/{part}"), &query.join("&"), Vec::new()).await?;
             found.add(&mut page, *is_group);
             let position = page["position"].as_f64().unwrap_or(1.0);
             bar.set_position(number as u64 * STEPS + (position * STEPS as f64) as u64);
@@ -272,14 +283,31 @@ async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Fo
             }
         }
     }
+    let lost = found.findings.iter().filter(|finding| finding["problem"] == "lost");
+    let lost: Vec<&str> = lost.map(|finding| text(finding, "chunk")).collect();
+    for lost in lost.chunks(CHUNKS_AT_ONCE) {
+        bar.set_message("the objects that need them");
+        let mut query = String::new();
+        loop {
+            let page = page(endpoint, &format!("{API}/fsck/objects"), &query, json!(lost).to_string().into()).await?;
+            found.damaged.extend(array(&page, "objects").filter_map(Value::as_str).map(str::to_owned));
+            let Some(bucket) = page["next"]["bucket"].as_str() else { break };
+            query = format!("bucket={}", uri_encode(bucket));
+            if let Some(after) = page["next"]["after"].as_str() {
+                query = format!("after={}&{query}", uri_encode(after));
+            }
+        }
+    }
+    found.damaged.sort();
+    found.damaged.dedup();
     bar.finish_and_clear();
     Ok(found)
 }
 
-async fn page(endpoint: &Endpoint, path: &str, query: &str) -> Result<Value> {
+async fn page(endpoint: &Endpoint, path: &str, query: &str, body: Vec<u8>) -> Result<Value> {
     let mut attempt = 1;
     loop {
-        match call_with(endpoint, Method::POST, path, query, Vec::new()).await {
+        match call_with(endpoint, Method::POST, path, query, body.clone()).await {
             Err(_) if attempt < ATTEMPTS => tokio::time::sleep(Duration::from_secs(1)).await,
             answer => return answer,
         }

@@ -41,7 +41,7 @@ pub async fn recover(directories: Vec<PathBuf>, yes: bool) -> Result<()> {
     recovering.go().await?;
     println!(
         "Done. Start the node with these directories; empty directories and new nodes may join it then. When it is up,\n\
-         `cairn fsck` finds the chunks whose copies were all on what is lost."
+         `cairn fsck` finds the chunks whose copies were all on what is lost, and names their objects."
     );
     Ok(())
 }

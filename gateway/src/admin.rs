@@ -57,6 +57,9 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, false).await)),
         ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, true).await)),
         ("POST", ("fsck", rest)) => {
+            if rest == "objects" {
+                return fsck::objects(gateway, request).await.map(answer);
+            }
             let after = request.query.get("after");
             let wishes = fsck::Wishes { verify: request.query.has("verify"), repair: request.query.has("repair") };
             match rest.split_once('/') {

@@ -74,6 +74,31 @@ async fn what_rots_or_is_down_is_explained_found_and_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_told_by_the_names_of_its_objects() {
+    let cluster = Cluster::first(&[]).await;
+    let s3 = cluster.s3();
+    for bucket in ["empty", "some", "whole"] {
+        s3.create_bucket(bucket).await;
+    }
+    let bytes = body(1, 300_000);
+    for key in ["a%2F%20%C3%BC", "same"] {
+        s3.put("some", key, bytes.clone()).await;
+    }
+    for bucket in ["some", "whole"] {
+        s3.put(bucket, "other", body(2, 300_000)).await;
+    }
+    eventually("all is clean", Duration::from_secs(20), || async { cluster.run(&["fsck", "--verify"]).await.0 == 0 })
+        .await;
+    assert!(flip_byte(&cluster.nodes[0].directory.join("disk"), &bytes[100_000..100_032]));
+    let (code, said) = cluster.run(&["fsck", "--verify", "--json"]).await;
+    let found: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, found["findings"].as_array().map(Vec::len)), (1, Some(1)), "{said}");
+    assert_eq!(found["damaged"], serde_json::json!(["s3://some/a/ ü", "s3://some/same"]), "{said}");
+    let (_, said) = cluster.run(&["fsck"]).await;
+    assert!(said.contains("1 lost") && said.contains("damaged: s3://some/same"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leaders_are_spread_over_the_nodes() {
     let mut cluster = Cluster::first(&["--metadata-groups", "5"]).await;
     let metrics = format!("127.0.0.1:{}", free_port());

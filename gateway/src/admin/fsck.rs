@@ -3,8 +3,10 @@
 //! - `POST /_cairn/admin/v1/fsck/groups/ID[?after=HASH][&verify][&repair]`: are all chunks that the group's manifests refer to
 //!   on their home disks? With `verify` every copy is read. With `repair` what is missing is queued to be made anew.
 //! - `POST /_cairn/admin/v1/fsck/disks/ID[?after=CHUNK]`: does somebody refer to the chunks of the disk?
+//! - `POST /_cairn/admin/v1/fsck/objects[?bucket=B&after=KEY]` with a list of chunks: which objects need one of them?
+//!   `{"checked", "next": {"bucket", "after"}, "objects": ["s3://BUCKET/KEY"]}`
 //!
-//! The answer is `{"checked", "next", "position", "unreachable_copies", "garbage_chunks", "garbage_bytes", "misplaced",
+//! The answer of the first two is `{"checked", "next", "position", "unreachable_copies", "garbage_chunks", "garbage_bytes", "misplaced",
 //! "findings": [{"problem", "chunk", "disks"}]}`. `next` is where to go on, `position` how far it has come, from 0 to 1.
 //! Garbage and what is misplaced is no finding: the first is collected after its grace time, the second moves.
 
@@ -12,6 +14,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cairn_storage::client::Client;
+use cairn_storage::meta::query::{ListEntry, ListFrom};
+use cairn_storage::meta::record::{Body, DirectoryEntry};
 use cairn_storage::meta::{Answer, Command, Query};
 use cairn_storage::placement;
 use cairn_storage::types::{ChunkId, DiskId, GroupId};
@@ -21,10 +25,15 @@ use serde_json::{Value, json};
 use super::copies::{self, Copies, Copy};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, unexpected};
+use crate::request::Request;
 
 /// Chunks in a page, and in one where every copy is read.
 const PAGE: u32 = 1000;
 const PAGE_TO_READ: u32 = 32;
+/// Objects in a page.
+const PAGE_OF_OBJECTS: u32 = 10_000;
+/// The longest list of chunks whose objects are asked for, in bytes.
+const MAX_CHUNKS_LEN: usize = 1 << 20;
 /// The rest before what was found is looked at once more: a copy may have been under way.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
@@ -164,6 +173,69 @@ pub async fn disk(gateway: &Gateway, disk: &str, after: Option<&str>) -> Result<
         "misplaced": misplaced,
         "findings": findings,
     }))
+}
+
+/// The objects of one page of a bucket, the first or the one named, that need one of the chunks of the request's body.
+///
+/// # Errors
+/// `InvalidArgument`, or that a group does not answer.
+pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S3Error> {
+    let document = request.read_document(gateway, MAX_CHUNKS_LEN).await?;
+    let texts: Vec<String> =
+        serde_json::from_slice(&document).map_err(|_| invalid("The body must be a JSON list of chunks."))?;
+    drop(document);
+    let chunks: Result<Vec<ChunkId>, _> = texts.iter().map(|text| text.parse()).collect();
+    let chunks = chunks.map_err(|_| invalid("This is no id of a chunk."))?;
+
+    let entry = match request.query.get("bucket") {
+        Some(name) => match gateway.root_query(Query::Directory { name: name.to_owned() }).await? {
+            Answer::Directory(entry) => entry,
+            _ => return Err(unexpected("Directory")),
+        },
+        None => bucket_after(gateway, None).await?,
+    };
+    let Some(entry) = entry else { return Ok(json!({ "checked": 0, "next": null, "objects": [] })) };
+    let hashes: Vec<[u8; 32]> = chunks.iter().filter(|id| id.group == entry.group).map(|id| id.hash).collect();
+    let (mut checked, mut objects, mut last) = (0, Vec::new(), None);
+    if !hashes.is_empty() {
+        let client = gateway.client();
+        let query = Query::Referrers { hashes, limit: PAGE_OF_OBJECTS };
+        let Answer::Referrers(manifests) = client.query(entry.group, query).await? else {
+            return Err(unexpected("Referrers"));
+        };
+        let from = match request.query.get("after") {
+            Some(key) => ListFrom::AfterKey(key.to_owned()),
+            None => ListFrom::Start,
+        };
+        let (bucket, prefix, delimiter) = (entry.id, String::new(), None);
+        let query = Query::List { bucket, prefix, delimiter, from, limit: PAGE_OF_OBJECTS };
+        let Answer::List { entries, more, .. } = client.query(entry.group, query).await? else {
+            return Err(unexpected("List"));
+        };
+        for listed in entries {
+            let ListEntry::Key(key, record) = listed else { continue };
+            checked += 1;
+            if matches!(record.body, Body::Manifest(manifest) if manifests.contains(&manifest)) {
+                objects.push(format!("s3://{}/{key}", entry.name));
+            }
+            last = Some(key).filter(|_| more);
+        }
+    }
+    let next = match last {
+        Some(key) => Some(json!({ "bucket": entry.name, "after": key })),
+        None => {
+            bucket_after(gateway, Some(entry.name)).await?.map(|next| json!({ "bucket": next.name, "after": null }))
+        }
+    };
+    Ok(json!({ "checked": checked, "next": next, "objects": objects }))
+}
+
+async fn bucket_after(gateway: &Gateway, after: Option<String>) -> Result<Option<DirectoryEntry>, S3Error> {
+    let query = Query::DirectoryList { owner: None, prefix: String::new(), after, limit: 1 };
+    match gateway.root_query(query).await? {
+        Answer::DirectoryList { entries, .. } => Ok(entries.into_iter().next()),
+        _ => Err(unexpected("DirectoryList")),
+    }
 }
 
 /// How many of all hashes come before this one: they are spread evenly.

@@ -1,12 +1,14 @@
 //! Answers queries: the contents page of what can be asked.
 
+use std::collections::BTreeSet;
+
 use super::error::MetaError;
 use super::list::{self, Rules};
 use super::overlay::Read;
 use super::query::{Answer, Query, UploadState};
 use super::read;
 use super::record::{DirectoryEntry, DirectoryState, PartRecord, RepairEntry, UserRecord};
-use super::schema::{Cf, name_after, referenced_hash, sealed_id, timed};
+use super::schema::{Cf, name_after, referenced_hash, referring_manifest, sealed_id, timed};
 use super::stored::{GroupState, StoredRepair, UploadHandle};
 use super::view::View;
 use crate::types::{BucketId, GroupId, ROOT_GROUP, UploadId, UserId};
@@ -155,6 +157,7 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
         }
         Query::Referenced { hashes } => referenced(view, hashes),
         Query::References { after, limit } => references(view, after.as_ref(), bounded(*limit)),
+        Query::Referrers { hashes, limit } => referrers(view, hashes, bounded(*limit)),
         Query::Repairs { limit } => repairs(view, bounded(*limit)),
         Query::SealedBuckets => {
             let mut buckets: Vec<BucketId> = Vec::new();
@@ -211,6 +214,20 @@ fn references(view: &View<'_>, after: Option<&[u8; 32]>, limit: usize) -> Result
     }
     iter.status()?;
     Ok(Answer::References(hashes))
+}
+
+fn referrers(view: &View<'_>, hashes: &[[u8; 32]], limit: usize) -> Result<Answer, MetaError> {
+    if hashes.len() > MAX_HASHES {
+        return Ok(Answer::Invalid);
+    }
+    let mut manifests = BTreeSet::new();
+    for hash in hashes {
+        view.scan(&view.keys.references_to(hash), limit.saturating_sub(manifests.len()), |key, _| {
+            manifests.insert(referring_manifest(key).ok_or_else(|| MetaError::corrupt("reference", key))?);
+            Ok(())
+        })?;
+    }
+    Ok(Answer::Referrers(manifests))
 }
 
 fn repairs(view: &View<'_>, limit: usize) -> Result<Answer, MetaError> {

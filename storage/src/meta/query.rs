@@ -1,6 +1,8 @@
 //! What can be asked of a group, and the answers. A query changes nothing; it sees all that was committed before it
 //! was asked, because the caller holds a read barrier.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::record::{
@@ -140,6 +142,11 @@ pub enum Query {
     SealedBuckets,
     /// `Answer::Statistics`.
     Statistics,
+    /// `Answer::Referrers`: the manifests that refer to any of these chunks of this group, each once.
+    Referrers {
+        hashes: Vec<[u8; 32]>,
+        limit: u32,
+    },
 }
 
 /// What came of a query.
@@ -193,6 +200,7 @@ pub enum Answer {
     Statistics(GroupStatistics),
     /// The query is not for this kind of group, or breaks a bound.
     Invalid,
+    Referrers(BTreeSet<ManifestId>),
 }
 
 /// The current version of a key and, as far as wanted, where its bytes are.

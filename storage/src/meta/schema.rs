@@ -500,6 +500,11 @@ pub(super) fn referenced_hash(raw: &[u8]) -> Option<[u8; 32]> {
     raw.get(PREFIX_LEN..)?.first_chunk().copied()
 }
 
+/// The manifest in a reference's key.
+pub(super) fn referring_manifest(raw: &[u8]) -> Option<ManifestId> {
+    Some(ManifestId(raw.get(PREFIX_LEN + 32..)?.try_into().ok()?))
+}
+
 /// The bucket in a key of the sealed buckets' table.
 pub(super) fn sealed_id(raw: &[u8]) -> Option<BucketId> {
     Some(BucketId(u64::from_be_bytes(raw.get(PREFIX_LEN + 1..)?.try_into().ok()?)))

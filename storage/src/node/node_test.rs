@@ -435,11 +435,23 @@ async fn one_disk_of_three_goes_on_with_what_it_has_heard_of() {
     let unknown = Recovering::plan(vec![dir.path().join("none")]).await;
     assert!(matches!(unknown, Err(StartError::Recovery(_))));
 
+    let there = Recovering::plan(paths[..1].to_vec()).await;
+    assert!(matches!(there, Err(StartError::Recovery(why)) if why.contains("name it")));
+    let move_disks = |from: &str, to: &str| {
+        for disk in ["disk2", "disk3"] {
+            let (from, to) = (dir.path().join(from).join(disk), dir.path().join(to).join(disk));
+            assert!(std::process::Command::new("mv").arg(from).arg(to).status().unwrap().success());
+        }
+    };
+    std::fs::create_dir(dir.path().join("away")).unwrap();
+    move_disks("", "away");
     let recovering = Recovering::plan(paths[..1].to_vec()).await.unwrap();
     assert!(recovering.what().alone.iter().all(|alone| alone.voters == 3));
     recovering.close().await;
     // Nothing was changed: the others still make a majority.
+    move_disks("away", "");
     start(dir.path(), 3).await.shutdown().await;
+    move_disks("", "away");
     Recovering::plan(paths[..1].to_vec()).await.unwrap().go().await.unwrap();
     let node = start(dir.path(), 1).await;
     assert!(node.is_ready() && node.map().copies() == 1);

@@ -156,6 +156,11 @@ impl Recovering {
             return Err(refusal("no group here has lost a majority of its voters; start the node".to_owned()));
         }
         plan.left_out = identity.siblings.iter().filter(|sibling| !is_here(sibling.disk)).cloned().collect();
+        for Sibling { path, disk, .. } in &plan.left_out {
+            if matches!(inspect(path), Ok(Found::Disk(identity)) if identity.disk == *disk) {
+                return Err(refusal(format!("{} is a disk of this node, too; name it", path.display())));
+            }
+        }
         let nodes = map.iter().flat_map(|map| &map.nodes);
         plan.lost_nodes = nodes.filter(|node| node.id != identity.node && lost.contains(&node.id)).cloned().collect();
         Ok(plan)

@@ -73,9 +73,10 @@ fn steps_are_bounded_and_end() {
 #[test]
 fn the_chunks_that_are_referred_to_are_listed_once_each_in_the_order_of_their_hashes() {
     let mut rig = Rig::with_bucket();
-    let mut hashes = Vec::new();
+    let (mut hashes, mut manifests) = (Vec::new(), Vec::new());
     for (key, chunks) in [("a", 3), ("b", 2)] {
         let id = rig.put_chunks(key, &vec![5; chunks]);
+        manifests.push(id);
         hashes.extend((0..chunks).map(|chunk| hash(id, chunk)));
     }
     hashes.sort_unstable();
@@ -87,4 +88,10 @@ fn the_chunks_that_are_referred_to_are_listed_once_each_in_the_order_of_their_ha
     assert_eq!(ask(None, 2), hashes[..2]);
     assert_eq!(ask(Some(hashes[1]), 2), hashes[2..4]);
     assert_eq!(ask(Some(hashes[4]), 2), [[0; 32]; 0]);
+
+    let of_b = [hash(manifests[1], 0), hash(manifests[1], 1), [9; 32]];
+    let whose = |hashes: &[[u8; 32]], limit| rig.ask(Query::Referrers { hashes: hashes.to_vec(), limit });
+    assert_eq!(whose(&of_b, 10), Answer::Referrers([manifests[1]].into()));
+    assert_eq!(whose(&hashes, 10), Answer::Referrers(manifests.into_iter().collect()));
+    assert!(matches!(whose(&hashes, 1), Answer::Referrers(one) if one.len() == 1));
 }
