@@ -148,6 +148,13 @@ impl Recovering {
             if there > 0 {
                 return Err(refusal(format!("a voter of group {group} on another node answers, and may know more")));
             }
+            let is_known = |disk: DiskId| {
+                is_here(disk) || node_of(disk).is_some() || identity.siblings.iter().any(|own| own.disk == disk)
+            };
+            if let Some(disk) = voters.values().find(|disk| !is_known(**disk)) {
+                let why = "no map that is kept here has it, so its node cannot be asked whether it is lost";
+                return Err(refusal(format!("disk {disk} has a voter of group {group}, and {why}")));
+            }
             lost.extend(voters.values().filter(|disk| !is_here(**disk)).filter_map(|disk| node_of(*disk)));
             let voters = u32::try_from(voters.len()).unwrap_or(u32::MAX);
             plan.alone.push(Alone { group, replica: survivor.replica, disk: survivor.disk.id(), voters });

@@ -31,8 +31,8 @@ const UNSETTLED_PAUSE: Duration = Duration::from_secs(4);
 /// under way, and the commit says which were made. A walk that comes later asks. Less than the first of
 /// [`CHECK_HOMES_AFTER`].
 const FRESH_MS: u64 = 10_000;
-/// After a change so long all gateways write by the new map, milliseconds: they ask for it once in a second.
-const MAP_SPREADS_MS: u64 = 2_000;
+/// After a change so long all gateways write by the new map: they ask for it once in a second.
+const MAP_SPREADS: Duration = Duration::from_secs(2);
 /// How often a walk that rests looks whether the cluster has changed.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Drops that are under way at a time; they share an fsync.
@@ -53,21 +53,21 @@ enum StepError {
 pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
     let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
     let mut checked: Option<Checked> = None;
-    let mut seen = (world.generation(), now_ms());
+    let mut seen = (world.generation(), now_ms(), Instant::now());
     let mut walk =
         Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false, new_map_ms: 0 };
     loop {
         let begun = Instant::now();
         let generation = walk.world.generation();
         if seen.0 != generation {
-            seen = (generation, now_ms());
+            seen = (generation, now_ms(), begun);
         }
-        walk.new_map_ms = seen.1.saturating_add(MAP_SPREADS_MS);
+        walk.new_map_ms = seen.1.saturating_add(MAP_SPREADS.as_millis() as u64);
         // What a disk missed while it was away is in the queue; this finds what is in none, and what has moved.
         let same = checked.as_ref().filter(|checked| checked.generation == generation);
         let check_homes = same.is_none_or(|checked| checked.next_in().is_zero());
         // More may come yet that is written by the map of before.
-        let is_early = now_ms() < walk.new_map_ms;
+        let is_early = seen.2.elapsed() < MAP_SPREADS;
         (walk.misplaced, walk.unsettled) = (0, false);
         let world = walk.world.clone();
         let due = || world.generation() != generation || same.is_some_and(|checked| checked.next_in().is_zero());
