@@ -154,6 +154,8 @@ struct Found {
     findings: Vec<Value>,
     /// The objects that need a chunk that is lost, as far as they were looked for.
     damaged: Vec<String>,
+    /// More objects need one chunk than a group names.
+    unnamed: bool,
 }
 
 impl Found {
@@ -184,6 +186,7 @@ impl Found {
             "misplaced": self.misplaced,
             "findings": self.findings,
             "damaged": self.damaged,
+            "damaged_unnamed": self.unnamed,
         })
     }
 
@@ -201,6 +204,9 @@ impl Found {
         }
         if self.damaged.len() > SHOWN {
             out += &format!("and {} more objects; `--json` has all\n", self.damaged.len() - SHOWN);
+        }
+        if self.unnamed {
+            out += "More objects share a lost chunk than could be named.\n";
         }
         let mut problems: BTreeMap<&str, u64> = BTreeMap::new();
         for finding in &self.findings {
@@ -285,12 +291,19 @@ async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Fo
     }
     let lost = found.findings.iter().filter(|finding| finding["problem"] == "lost");
     let lost: Vec<&str> = lost.map(|finding| text(finding, "chunk")).collect();
-    for lost in lost.chunks(CHUNKS_AT_ONCE) {
+    let mut batches: Vec<&[&str]> = lost.chunks(CHUNKS_AT_ONCE).collect();
+    while let Some(batch) = batches.pop() {
         bar.set_message("the objects that need them");
         let mut query = String::new();
         loop {
-            let page = page(endpoint, &format!("{API}/fsck/objects"), &query, json!(lost).to_string().into()).await?;
+            let page = page(endpoint, &format!("{API}/fsck/objects"), &query, json!(batch).to_string().into()).await?;
             found.damaged.extend(array(&page, "objects").filter_map(Value::as_str).map(str::to_owned));
+            if page["more"] == true && batch.len() > 1 {
+                let (left, right) = batch.split_at(batch.len() / 2);
+                batches.extend([left, right]);
+                break;
+            }
+            found.unnamed |= page["more"] == true;
             let Some(bucket) = page["next"]["bucket"].as_str() else { break };
             query = format!("bucket={}", uri_encode(bucket));
             if let Some(after) = page["next"]["after"].as_str() {
@@ -360,5 +373,8 @@ mod tests {
             true,
         );
         assert!(found.render(false).contains("lost: c (d missing)") && found.render(true).contains("queued"));
+        assert!(!found.render(false).contains("More objects"));
+        found.unnamed = true;
+        assert!(found.render(false).contains("More objects") && found.json()["damaged_unnamed"] == true);
     }
 }

@@ -7,6 +7,7 @@ import hmac
 import socket
 import subprocess
 import textwrap
+import urllib.parse
 import zlib
 
 import pytest
@@ -160,6 +161,21 @@ def test_a_refused_upload_is_refused_before_its_body(service, bucket):
         f"content-length: 1000000\r\nexpect: 100-continue\r\n\r\n"
     ).encode()
     assert exchange(service, head, wait=b"HTTP/1.1 100").startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(("condition", "status"), [("IfNoneMatch", 412), ("IfMatch", 404)])
+def test_an_upload_whose_condition_does_not_hold_is_refused_before_its_body(service, s3, bucket, condition, status):
+    key = "there" if condition == "IfNoneMatch" else "missing"
+    s3.put_object(Bucket=bucket, Key="there", Body=b"first")
+    params = {"Bucket": bucket, "Key": key, condition: "*"}
+    target = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params=params))
+    header = "if-none-match" if condition == "IfNoneMatch" else "if-match"
+    head = (
+        f"PUT {target.path}?{target.query} HTTP/1.1\r\nhost: {target.netloc}\r\n{header}: *\r\n"
+        f"content-length: 1000000\r\nexpect: 100-continue\r\n\r\n"
+    ).encode()
+    assert exchange(service, head, wait=b"HTTP/1.1 100").startswith(f"HTTP/1.1 {status}".encode())
+    assert s3.get_object(Bucket=bucket, Key="there")["Body"].read() == b"first"
 
 
 def test_an_early_refusal_is_readable_by_a_client_that_sends_on(service, bucket):

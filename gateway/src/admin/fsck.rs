@@ -4,7 +4,8 @@
 //!   on their home disks? With `verify` every copy is read. With `repair` what is missing is queued to be made anew.
 //! - `POST /_cairn/admin/v1/fsck/disks/ID[?after=CHUNK]`: does somebody refer to the chunks of the disk?
 //! - `POST /_cairn/admin/v1/fsck/objects[?bucket=B&after=KEY]` with a list of chunks: which objects need one of them?
-//!   `{"checked", "next": {"bucket", "after"}, "objects": ["s3://BUCKET/KEY"]}`
+//!   `{"checked", "next": {"bucket", "after"}, "objects": ["s3://BUCKET/KEY"], "more"}`; with `more` the chunks have more
+//!   references than are looked at: ask for fewer of them.
 //!
 //! The answer of the first two is `{"checked", "next", "position", "unreachable_copies", "garbage_chunks", "garbage_bytes", "misplaced",
 //! "findings": [{"problem", "chunk", "disks"}]}`. `next` is where to go on, `position` how far it has come, from 0 to 1.
@@ -194,15 +195,18 @@ pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S
         },
         None => bucket_after(gateway, None).await?,
     };
-    let Some(entry) = entry else { return Ok(json!({ "checked": 0, "next": null, "objects": [] })) };
+    let Some(entry) = entry else {
+        return Ok(json!({ "checked": 0, "next": null, "objects": [], "more": false }));
+    };
     let hashes: Vec<[u8; 32]> = chunks.iter().filter(|id| id.group == entry.group).map(|id| id.hash).collect();
-    let (mut checked, mut objects, mut last) = (0, Vec::new(), None);
+    let (mut checked, mut objects, mut last, mut more_referrers) = (0, Vec::new(), None, false);
     if !hashes.is_empty() {
         let client = gateway.client();
         let query = Query::Referrers { hashes, limit: PAGE_OF_OBJECTS };
         let Answer::Referrers(manifests) = client.query(entry.group, query).await? else {
             return Err(unexpected("Referrers"));
         };
+        more_referrers = manifests.len() >= PAGE_OF_OBJECTS as usize;
         let from = match request.query.get("after") {
             Some(key) => ListFrom::AfterKey(key.to_owned()),
             None => ListFrom::Start,
@@ -227,7 +231,7 @@ pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S
             bucket_after(gateway, Some(entry.name)).await?.map(|next| json!({ "bucket": next.name, "after": null }))
         }
     };
-    Ok(json!({ "checked": checked, "next": next, "objects": objects }))
+    Ok(json!({ "checked": checked, "next": next, "objects": objects, "more": more_referrers }))
 }
 
 async fn bucket_after(gateway: &Gateway, after: Option<String>) -> Result<Option<DirectoryEntry>, S3Error> {

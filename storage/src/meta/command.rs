@@ -64,6 +64,22 @@ pub enum WriteCondition {
     ETag(ETag),
 }
 
+impl WriteCondition {
+    /// Whether it holds of the current version, of which the ETag is given.
+    ///
+    /// # Errors
+    /// `Rejection::PreconditionFailed`, or `Rejection::NoSuchKey` where it asks for a version and there is none.
+    pub fn judge(&self, current: Option<&ETag>) -> Result<(), Rejection> {
+        match (self, current) {
+            (Self::Always, _) | (Self::Absent, None) | (Self::Exists, Some(_)) => Ok(()),
+            (Self::Absent, Some(_)) => Err(Rejection::PreconditionFailed),
+            (Self::Exists | Self::ETag(_), None) => Err(Rejection::NoSuchKey),
+            (Self::ETag(etag), Some(current)) if etag == current => Ok(()),
+            (Self::ETag(_), Some(_)) => Err(Rejection::PreconditionFailed),
+        }
+    }
+}
+
 /// A part named by a Complete: its number and the id under which the gateway saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedPart {

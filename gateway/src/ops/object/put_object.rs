@@ -1,8 +1,11 @@
 //! PutObject: stores the body, then has the group make it the current version of the key.
 
 use axum::body::Body;
+use cairn_storage::meta::command::WriteCondition;
+use cairn_storage::meta::query::Wanted;
 use cairn_storage::meta::record::ETag;
 use cairn_storage::meta::{Command, Outcome};
+use cairn_storage::types::MAX_INLINE_LEN;
 use http::Response;
 
 use super::answer::{insert_checksum, insert_etag};
@@ -13,7 +16,8 @@ use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 ///
-/// All that the headers can be refused for is known before the first byte of the body is read.
+/// All that the headers can be refused for is known before the first byte of the body is read. So is a condition that
+/// does not hold, where the body is longer than a question to the group costs; the group judges it again in the end.
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let Request { caller, bucket, key, headers, payload, body, .. } = request;
     let attributes = attributes::from_headers(&headers)?;
@@ -22,6 +26,11 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     check_put_length(intake.length)?;
     intake.checksum = intake.checksum.or(checksum::DEFAULT);
     let opened = gateway.open_bucket(&caller, &bucket).await?;
+    if condition != WriteCondition::Always && intake.length > MAX_INLINE_LEN as u64 {
+        let (_, found) = group::find(gateway, &caller, &bucket, &key, Wanted::Nothing).await?;
+        let current = found.as_ref().map(|found| &found.record.etag);
+        condition.judge(current).map_err(|rejection| group::rejected(rejection, &key))?;
+    }
 
     let stored = gateway.data().store(opened.group, intake).await?;
     let command = |bucket, body| Command::PutObject {

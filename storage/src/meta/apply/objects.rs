@@ -1,4 +1,4 @@
-//! Objects: put, copy, delete. Conditions are judged here, at apply, and nowhere else.
+//! Objects: put, copy, delete. Only here, at apply, a condition lets a write through; a gateway may refuse one earlier.
 
 use super::super::command::{DeleteTarget, NewBody, Outcome, Rejection, WriteCondition};
 use super::super::error::MetaError;
@@ -44,7 +44,7 @@ impl Applier<'_> {
         self.check_body(body, content.size)?;
         self.check_bucket(place.0)?;
         let old = self.current(place)?;
-        judge(condition, old.as_ref())?;
+        condition.judge(old.as_ref().map(|old| &old.etag))?;
         self.check_touch(body)?;
 
         let body = self.write_body(body, content.size)?;
@@ -69,7 +69,7 @@ impl Applier<'_> {
             demand(!self.overlay.contains(&self.keys.inline(inline_id))?)?;
         }
         let old = self.current(place)?;
-        judge(condition, old.as_ref())?;
+        condition.judge(old.as_ref().map(|old| &old.etag))?;
 
         // Shared before the old version lets go: a copy onto itself never leaves the body without a holder.
         let body = self.share(&from.body, inline_id)?;
@@ -102,7 +102,7 @@ impl Applier<'_> {
         demand(target.condition != WriteCondition::Absent)?;
         let place = (bucket, target.key.as_str());
         let old = self.current(place)?;
-        judge(&target.condition, old.as_ref())?;
+        target.condition.judge(old.as_ref().map(|old| &old.etag))?;
         let bound = target.modified_ms.is_some() || target.size.is_some();
         let Some(old) = old else {
             return if bound { Err(Rejection::NoSuchKey.into()) } else { Ok(false) };
@@ -153,17 +153,6 @@ impl Applier<'_> {
 
     fn key_of(&self, (bucket, key): Place<'_>) -> super::super::schema::Key {
         self.keys.current(bucket, key.as_bytes())
-    }
-}
-
-/// Whether `condition` holds of the current version.
-pub(super) fn judge(condition: &WriteCondition, current: Option<&VersionHead>) -> Result<(), Rejection> {
-    match (condition, current) {
-        (WriteCondition::Always, _) | (WriteCondition::Absent, None) | (WriteCondition::Exists, Some(_)) => Ok(()),
-        (WriteCondition::Absent, Some(_)) => Err(Rejection::PreconditionFailed),
-        (WriteCondition::Exists | WriteCondition::ETag(_), None) => Err(Rejection::NoSuchKey),
-        (WriteCondition::ETag(etag), Some(current)) if *etag == current.etag => Ok(()),
-        (WriteCondition::ETag(_), Some(_)) => Err(Rejection::PreconditionFailed),
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::record::{
 };
 use super::super::schema::PREFIX_LEN;
 use super::super::stored::{self, KeySuffix, ManifestHeader, ManifestKind, PartEntry, PartPage, UploadHandle};
-use super::objects::{Content, Place, judge};
+use super::objects::{Content, Place};
 use super::{Applied, Applier, check_key, demand, less, more};
 use crate::types::{ManifestId, UnixMillis, UploadId, UserId};
 
@@ -106,7 +106,7 @@ impl Applier<'_> {
         let (entries, others) = self.named_parts(upload, parts)?;
         demand(entries.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.size)) == Some(size))?;
         let old = self.current(place)?;
-        judge(condition, old.as_ref())?;
+        condition.judge(old.as_ref().map(|old| &old.etag))?;
 
         for part in &others {
             self.release(&part.body)?;
