@@ -21,6 +21,9 @@ const STEPS: u64 = 1000;
 const SHOWN: usize = 100;
 /// Lost chunks whose objects are looked for at once: each time all objects are stepped over.
 const CHUNKS_AT_ONCE: usize = 10_000;
+/// How often in all a run asks again, a second later, for what its gateway cannot reach: one that has just begun does not
+/// know yet which disks are up.
+const PATIENCE: u32 = 3;
 /// How often a page is asked for that nobody could answer: a leader may be on its way.
 const ATTEMPTS: usize = 5;
 
@@ -254,7 +257,11 @@ pub async fn fsck(verify: bool, repair: bool, endpoint: &Endpoint) -> ExitCode {
 }
 
 async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Found> {
-    let status = call(endpoint, Method::GET, &format!("{API}/status"), Vec::new()).await?;
+    let mut patience = PATIENCE;
+    let mut status = call(endpoint, Method::GET, &format!("{API}/status"), Vec::new()).await?;
+    while array(&status, "disks").any(|disk| disk["up"] != true) && wait(&mut patience).await {
+        status = call(endpoint, Method::GET, &format!("{API}/status"), Vec::new()).await?;
+    }
     let groups = array(&status, "groups").filter_map(|group| group["group"].as_u64()).filter(|group| *group > 0);
     let mut parts: Vec<(bool, String)> = groups.map(|group| (true, format!("groups/{group}"))).collect();
     let mut found = Found::default();
@@ -279,11 +286,15 @@ async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Fo
         loop {
             let after_query = after.iter().map(|after| format!("after={}", uri_encode(after)));
             let query: Vec<String> = wishes.iter().cloned().chain(after_query).collect();
-            let mut page = page(endpoint, &format!("{API}/fsck/{part}"), &query.join("&"), Vec::new()).await?;
-            found.add(&mut page, *is_group);
-            let position = page["position"].as_f64().unwrap_or(1.0);
+            let (path, query) = (format!("{API}/fsck/{part}"), query.join("&"));
+            let mut answer = page(endpoint, &path, &query, Vec::new()).await?;
+            while answer["unreachable_copies"].as_u64().unwrap_or(0) > 0 && wait(&mut patience).await {
+                answer = page(endpoint, &path, &query, Vec::new()).await?;
+            }
+            found.add(&mut answer, *is_group);
+            let position = answer["position"].as_f64().unwrap_or(1.0);
             bar.set_position(number as u64 * STEPS + (position * STEPS as f64) as u64);
-            after = page["next"].as_str().map(str::to_owned);
+            after = answer["next"].as_str().map(str::to_owned);
             if after.is_none() {
                 break;
             }
@@ -315,6 +326,16 @@ async fn check_all(verify: bool, repair: bool, endpoint: &Endpoint) -> Result<Fo
     found.damaged.dedup();
     bar.finish_and_clear();
     Ok(found)
+}
+
+/// Waits a second, if there is patience left for it.
+async fn wait(patience: &mut u32) -> bool {
+    let there_is = *patience > 0;
+    if there_is {
+        *patience -= 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    there_is
 }
 
 async fn page(endpoint: &Endpoint, path: &str, query: &str, body: Vec<u8>) -> Result<Value> {
