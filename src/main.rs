@@ -20,6 +20,11 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::{Arguments, Command};
 
+/// Not the C library's: a small read costs a fifth to a third less CPU with it, at the same resident memory. RocksDB
+/// allocates from it as well (its feature `override`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
