@@ -157,7 +157,7 @@ struct Found {
     findings: Vec<Value>,
     /// The objects that need a chunk that is lost, as far as they were looked for.
     damaged: Vec<String>,
-    /// More objects need one chunk than a group names.
+    /// As many objects need one chunk as a group names at most: there may be more.
     unnamed: bool,
 }
 
@@ -209,7 +209,7 @@ impl Found {
             out += &format!("and {} more objects; `--json` has all\n", self.damaged.len() - SHOWN);
         }
         if self.unnamed {
-            out += "More objects share a lost chunk than could be named.\n";
+            out += "More objects may need a lost chunk than could be named.\n";
         }
         let mut problems: BTreeMap<&str, u64> = BTreeMap::new();
         for finding in &self.findings {

@@ -62,6 +62,7 @@ pub async fn connect(addresses: &[String], secret: &Secret, patience: Duration) 
     let remote = Arc::new(Remote::new(secret, "gateway")?);
     *remote.joins.write() = resolve(addresses).await;
     let deadline = Instant::now() + patience;
+    let mut is_told = false;
     loop {
         match remote.refresh().await {
             Ok(()) => break,
@@ -70,7 +71,11 @@ pub async fn connect(addresses: &[String], secret: &Secret, patience: Duration) 
                 return Err(ConnectError::Refused(text));
             }
             Err(error) if Instant::now() >= deadline => return Err(ConnectError::Unreachable(error.to_string())),
-            Err(_) => {
+            Err(error) => {
+                if !is_told {
+                    tracing::warn!(%error, patience = ?patience, "no node answers yet; trying on");
+                    is_told = true;
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 *remote.joins.write() = resolve(addresses).await;
             }

@@ -17,7 +17,7 @@ use crate::request::{Reply, Request};
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 ///
 /// All that the headers can be refused for is known before the first byte of the body is read. So is a condition that
-/// does not hold, where the body is longer than a question to the group costs; the group judges it again in the end.
+/// does not hold, where the body is long enough to be worth a question to the group; the group judges it in the end.
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let Request { caller, bucket, key, headers, payload, body, .. } = request;
     let attributes = attributes::from_headers(&headers)?;
