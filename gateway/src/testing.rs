@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cairn_storage::client::{Client, DiskService, Disks, MetaService, RepairService, ServiceError};
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection, RootCommand};
-use cairn_storage::types::{BucketId, ClusterId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId};
+use cairn_storage::types::{BucketId, ClusterMap, DiskId, Epoch, GroupEntry, GroupId, ROOT_GROUP, UserId};
 use cairn_storage::wire::Overview;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -179,13 +179,7 @@ impl MetaService for Fake {
 impl Disks for Fake {
     fn map(&self) -> Arc<ClusterMap> {
         let group = |id| GroupEntry::new(id, Vec::new());
-        Arc::new(ClusterMap {
-            cluster: ClusterId::default(),
-            epoch: Epoch(1),
-            nodes: Vec::new(),
-            disks: Vec::new(),
-            groups: vec![group(ROOT_GROUP), group(GROUP)],
-        })
+        Arc::new(ClusterMap { epoch: Epoch(1), groups: vec![group(ROOT_GROUP), group(GROUP)], ..ClusterMap::default() })
     }
 
     fn disk(&self, _id: DiskId) -> Option<Arc<dyn DiskService>> {

@@ -23,6 +23,7 @@ fn overview() -> Overview {
         nodes: [1, 2].map(|id| NodeEntry { id: NodeId(id), address: String::new(), rack: String::new() }).into(),
         disks: vec![entry(1), entry(2)],
         groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(1), disk(1))])],
+        ..ClusterMap::default()
     };
     let news = |number: u8| NodeNews {
         id: NodeId(u64::from(number)),

@@ -11,9 +11,7 @@ use cairn_storage::client::{Client, DiskError, DiskService, Disks, MetaService, 
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::record::ChunkSpan;
 use cairn_storage::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
-use cairn_storage::types::{
-    ChunkId, ClusterId, ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupId, ManifestId, NodeId,
-};
+use cairn_storage::types::{ChunkId, ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupId, ManifestId, NodeId};
 use cairn_storage::wire::Overview;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -85,13 +83,7 @@ impl Fake {
             .collect();
         let entry =
             |disk: &Arc<FakeDisk>| DiskEntry { id: disk.id, node: NodeId(1), weight: 1, state: DiskState::Active };
-        let map = ClusterMap {
-            cluster: ClusterId::default(),
-            epoch: Epoch(1),
-            nodes: Vec::new(),
-            disks: disks.iter().map(entry).collect(),
-            groups: Vec::new(),
-        };
+        let map = ClusterMap { epoch: Epoch(1), disks: disks.iter().map(entry).collect(), ..ClusterMap::default() };
         Arc::new(Self {
             disks,
             map: Mutex::new(Arc::new(map)),

@@ -180,9 +180,9 @@ impl Disks for Back {
         Arc::new(ClusterMap {
             cluster: ClusterId::default(),
             epoch: Epoch(1),
-            nodes: Vec::new(),
             disks: (0..3).map(disk).collect(),
             groups: (0..3).map(group).collect(),
+            ..ClusterMap::default()
         })
     }
 

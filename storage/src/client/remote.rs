@@ -155,14 +155,7 @@ impl Remote {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        let map = ClusterMap {
-            cluster: Default::default(),
-            epoch: Epoch(0),
-            nodes: Vec::new(),
-            disks: Vec::new(),
-            groups: Vec::new(),
-        };
-        let known = Known { map: Arc::new(map), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
+        let known = Known { map: Arc::default(), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
         Ok(Self {
             http,
             signer: Signer::new(secret),

@@ -35,6 +35,7 @@ fn cluster(nodes: &[u64], groups: u32) -> ClusterMap {
         groups: (0..=groups)
             .map(|group| GroupEntry::new(GroupId(group), vec![(ReplicaId(u64::from(group) + 1), disk(1))]))
             .collect(),
+        ..ClusterMap::default()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::types::{ClusterMap, DiskId, Epoch, GroupId, NodeId, ReplicaId};
+use crate::types::{ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, NodeId, ReplicaId};
 use crate::wire::{self, DiskNews, Hello, NodeNews, Place};
 
 /// The file in a data directory that keeps the map and the places for the next start.
@@ -29,6 +29,13 @@ pub struct Kept {
     pub places: Vec<Place>,
 }
 
+/// The form of release 0.1.0, frozen.
+#[derive(Deserialize)]
+struct KeptV1 {
+    map: ClusterMapV1,
+    places: Vec<Place>,
+}
+
 impl Kept {
     /// The newest that the directories have.
     pub fn load(directories: &[PathBuf]) -> Option<Self> {
@@ -37,9 +44,14 @@ impl Kept {
             if std::fs::metadata(&path).ok()?.len() > MAX_LEN {
                 return None;
             }
-            wire::decode::<Self>(&std::fs::read(&path).ok()?).ok()
+            Self::decode(&std::fs::read(&path).ok()?)
         });
         kept.max_by_key(|kept| kept.map.epoch)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let old = || wire::decode_version(1, bytes).map(|KeptV1 { map, places }| Self { map: map.into(), places });
+        wire::decode(bytes).or_else(|_| old()).ok()
     }
 
     /// Keeps it in a directory.
@@ -304,13 +316,7 @@ mod tests {
     fn what_is_kept_comes_back_and_the_newest_wins() {
         let directory = tempfile::tempdir().unwrap();
         let paths = [directory.path().join("a"), directory.path().join("b")];
-        let map = |epoch| ClusterMap {
-            cluster: ClusterId([1; 16]),
-            epoch: Epoch(epoch),
-            nodes: Vec::new(),
-            disks: Vec::new(),
-            groups: Vec::new(),
-        };
+        let map = |epoch| ClusterMap { epoch: Epoch(epoch), ..ClusterMap::default() };
         for (path, epoch) in paths.iter().zip([4, 5]) {
             std::fs::create_dir(path).unwrap();
             Kept { map: map(epoch), places: Vec::new() }.save(path).unwrap();

@@ -41,7 +41,9 @@ impl Recovery {
             if std::fs::metadata(&path).ok()?.len() > MAX_LEN {
                 return None;
             }
-            wire::decode(&std::fs::read(&path).ok()?).ok()
+            let bytes = std::fs::read(&path).ok()?;
+            // Release 0.1.0 wrote the same under another version.
+            wire::decode(&bytes).or_else(|_| wire::decode_version(1, &bytes)).ok()
         })
     }
 
@@ -118,6 +120,7 @@ mod tests {
             nodes: (1..=4).map(node).collect(),
             disks: (1..=4).map(entry).collect(),
             groups,
+            ..ClusterMap::default()
         }
     }
 

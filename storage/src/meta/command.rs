@@ -8,7 +8,8 @@ use super::record::{
     UserRecord, VersionRecord,
 };
 use crate::types::{
-    BucketId, ClusterMap, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId, VersionId,
+    BucketId, ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId,
+    VersionId,
 };
 
 /// The payload of one Raft log entry: the commands that the leader gathered while the entry before was under way.
@@ -212,13 +213,14 @@ pub enum Command {
     },
 }
 
-/// What the root group is asked to do.
+/// What the root group is asked to do. As with [`Outcome`], what was ever written stays in its place, and what is new
+/// comes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootCommand {
-    /// The first command of a cluster. Refused (`Rejection::Exists`) where there is a map already.
-    FormCluster { map: ClusterMap },
-    /// Replaces the map, if its epoch still is `expected`; the new map's epoch is one more.
-    ReplaceMap { expected: Epoch, map: ClusterMap },
+    /// `FormCluster` of release 0.1.0, from a log.
+    FormClusterV1 { map: ClusterMapV1 },
+    /// `ReplaceMap` of release 0.1.0, from a log.
+    ReplaceMapV1 { expected: Epoch, map: ClusterMapV1 },
     /// Adds a user; `Rejection::Exists` where the name or the access key is taken.
     AddUser { user: UserRecord },
     /// Creates the root user or replaces its keys; the root user that is there keeps its id and its name.
@@ -233,6 +235,10 @@ pub enum RootCommand {
     /// The group has sealed it, or never created it: the name is free again. No failure where the name is free, or
     /// another bucket's, already.
     FreeBucket { name: String, bucket: BucketId },
+    /// The first command of a cluster. Refused (`Rejection::Exists`) where there is a map already.
+    FormCluster { map: ClusterMap },
+    /// Replaces the map, if its epoch still is `expected`; the new map's epoch is one more.
+    ReplaceMap { expected: Epoch, map: ClusterMap },
 }
 
 /// The result of a command that was applied and took effect.
@@ -254,9 +260,11 @@ pub enum Outcome {
     },
     /// `ReserveBucket`.
     Directory(DirectoryEntry),
+    /// `Map` of release 0.1.0, from the results that are kept.
+    MapV1(Box<ClusterMapV1>),
+    User(Box<UserRecord>),
     /// `FormCluster`, `ReplaceMap`.
     Map(Box<ClusterMap>),
-    User(Box<UserRecord>),
 }
 
 /// Why a command was applied and changed nothing.

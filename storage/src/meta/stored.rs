@@ -14,7 +14,7 @@ use super::record::{
     UserRecord, VersionRecord,
 };
 use super::schema::PagePlace;
-use crate::types::{ClusterMap, DiskId, UnixMillis, UserId, VersionId};
+use crate::types::{ClusterMap, ClusterMapV1, DiskId, UnixMillis, UserId, VersionId};
 
 /// A value that has an encoded form.
 pub(super) trait Stored: Sized {
@@ -84,10 +84,26 @@ stored! {
     KeySuffix, "key";
     Flag, "flag";
     StoredRepair, "repair";
-    ClusterMap, "cluster map";
     UserRecord, "user";
     UserId, "user id";
     DirectoryEntry, "directory entry";
+}
+
+impl Stored for ClusterMap {
+    const WHAT: &'static str = "cluster map";
+    const VERSION: u8 = 2;
+
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(self, out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        match version {
+            1 => exact::<ClusterMapV1>(bytes).map(Self::from),
+            2 => exact(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// The generation of a group that is in use, and the schema of its keys and values.

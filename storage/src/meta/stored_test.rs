@@ -4,8 +4,8 @@ use super::super::command::{Outcome, Rejection};
 use super::super::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryState};
 use super::*;
 use crate::types::{
-    BucketId, ClusterId, DiskEntry, DiskState, Epoch, GroupEntry, GroupId, ManifestId, NodeEntry, NodeId, ReplicaId,
-    UploadId,
+    BucketId, ClusterId, ClusterSettings, DiskEntry, DiskState, Epoch, Generation, GroupEntry, GroupId, ManifestId,
+    NodeEntry, NodeId, Recovered, ReplicaId, UploadId,
 };
 
 fn checksum() -> Checksum {
@@ -92,6 +92,8 @@ fn map() -> ClusterMap {
         nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
         disks: vec![DiskEntry { id: DiskId([4; 16]), node: NodeId(3), weight: 100, state: DiskState::Draining }],
         groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(5), DiskId([4; 16]))])],
+        generation: Generation::default().next(Recovered { id: 300, last: Epoch(1), first: Epoch(2) }),
+        settings: ClusterSettings { gc_grace_ms: Some(5) },
     }
 }
 
@@ -165,7 +167,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&KeySuffix(Bytes::from_static(b"k")), "bed6d3e629450c81"),
         form(&Flag, "48fc721fbbc172e0"),
         form(&StoredRepair { queued_ms: 5, known: vec![DiskId([4; 16])] }, "62a9a561d9a09951"),
-        form(&map(), "0d5257e15167355a"),
+        form(&map(), "210c6b4dfbdd1aac"),
         form(&user(), "e63c4b5ac0023a15"),
         form(&UserId([1; 16]), "3eba2351eb9eb4d6"),
         form(&entry(), "c61f74555c154e74"),
@@ -177,7 +179,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&Kept(Ok(Outcome::Part(Box::new(part())))), "15f9eb51595ef597"),
         form(&Kept(Ok(Outcome::Progress { taken: 3, more: true })), "31e4295c39f82a0a"),
         form(&Kept(Ok(Outcome::Directory(entry()))), "0491b295920eb5c2"),
-        form(&Kept(Ok(Outcome::Map(Box::new(map())))), "cec0977074e4805a"),
+        form(&Kept(Ok(Outcome::Map(Box::new(map())))), "9f9fb1e41da0909f"),
         form(&Kept(Ok(Outcome::User(Box::new(user())))), "9c68d66b82deb440"),
         form(&Kept(Err(Rejection::BucketTaken(Box::new(entry())))), "bf32c186b3942d4e"),
         form(&Kept(Err(Rejection::Invalid)), "518652925b58fb8b"),
@@ -185,7 +187,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn the_forms_of_version_1_are_frozen() {
+fn the_forms_are_frozen() {
     let changed: Vec<String> = forms()
         .into_iter()
         .map(|(what, bytes, known)| (what, blake3::hash(&bytes).to_hex()[..16].to_owned(), known))
@@ -193,6 +195,21 @@ fn the_forms_of_version_1_are_frozen() {
         .map(|(what, digest, _)| format!("{what} {digest}"))
         .collect();
     assert!(changed.is_empty(), "the stored form changed of: {changed:#?}");
+}
+
+/// The map of release 0.1.0 was its fields without the last two.
+#[test]
+fn a_map_of_the_release_before_is_read() {
+    let ClusterMap { cluster, epoch, nodes, disks, groups, .. } = map();
+    let mut bytes = postcard::to_extend(&(cluster, epoch, nodes, disks, groups), vec![1]).unwrap();
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "0d5257e15167355a");
+    let read: ClusterMap = decode(&bytes, b"").unwrap();
+    assert_eq!(read, ClusterMap { generation: Generation::default(), settings: ClusterSettings::default(), ..map() });
+    // As the result of a command that was kept: version, Ok, the variant.
+    bytes.splice(..1, [1, 0, 7]);
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "cec0977074e4805a");
+    let Kept(Ok(Outcome::MapV1(kept))) = decode(&bytes, b"").unwrap() else { panic!("a map was kept") };
+    assert_eq!(ClusterMap::from(*kept), read);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::cluster::{Identity, RootCredentials};
 use crate::meta::record::UserRecord;
 use crate::meta::{Answer, Command, Query, Rejection, RootCommand};
 use crate::types::{
-    ClusterMap, DiskEntry, DiskId, DiskState, Epoch, GroupEntry, GroupId, NodeEntry, ROOT_GROUP, ReplicaId, UserId,
+    ClusterMap, ClusterSettings, DiskEntry, DiskId, DiskState, Epoch, Generation, GroupEntry, GroupId, NodeEntry,
+    ROOT_GROUP, ReplicaId, UserId,
 };
 
 /// The name of the root user.
@@ -47,6 +48,8 @@ pub fn first_map(identity: &Identity, node: NodeEntry, epoch: Epoch, weight: imp
         disks: identity.siblings.iter().map(|sibling| disk(&sibling.disk)).collect(),
         groups: groups.into_iter().map(|(id, replicas)| GroupEntry::new(id, replicas)).collect(),
         nodes: vec![node],
+        generation: Generation::default(),
+        settings: ClusterSettings::default(),
     }
 }
 

@@ -33,7 +33,7 @@ fn map(disks: &[(u8, u64, u32)]) -> ClusterMap {
             state: DiskState::Active,
         })
         .collect();
-    ClusterMap { cluster: ClusterId([7; 16]), epoch: Epoch(1), nodes, disks, groups: Vec::new() }
+    ClusterMap { cluster: ClusterId([7; 16]), epoch: Epoch(1), nodes, disks, ..ClusterMap::default() }
 }
 
 /// As many nodes as disks, in one rack.

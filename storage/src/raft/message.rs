@@ -12,7 +12,7 @@ use super::transfer::Sent;
 use crate::meta::{Answer, Outcome, Query, Rejection};
 use crate::types::{ClusterId, DiskId, GroupId, ReplicaId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Who is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, DiskId, Epoch, GroupId, NodeId, ReplicaId};
+use super::{ClusterId, DiskId, Epoch, Generation, GroupId, NodeId, ReplicaId};
 
-/// Everything that placement and routing need to know of the cluster. Its epoch only grows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything that placement and routing need to know of the cluster. Its epoch only grows. As it is written, and
+/// [`ClusterMapV1`] as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterMap {
     pub cluster: ClusterId,
     pub epoch: Epoch,
@@ -13,6 +14,33 @@ pub struct ClusterMap {
     pub disks: Vec<DiskEntry>,
     /// Every group with its replicas, the root group first.
     pub groups: Vec<GroupEntry>,
+    pub generation: Generation,
+    pub settings: ClusterSettings,
+}
+
+/// What decides about data, the same for all nodes. `None` is what a map of release 0.1.0 says of it: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSettings {
+    /// For how long what nobody refers to is kept, in milliseconds.
+    pub gc_grace_ms: Option<u64>,
+}
+
+/// The form of release 0.1.0, frozen: it is in logs, states and files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterMapV1 {
+    cluster: ClusterId,
+    epoch: Epoch,
+    nodes: Vec<NodeEntry>,
+    disks: Vec<DiskEntry>,
+    groups: Vec<GroupEntry>,
+}
+
+impl From<ClusterMapV1> for ClusterMap {
+    fn from(map: ClusterMapV1) -> Self {
+        let ClusterMapV1 { cluster, epoch, nodes, disks, groups } = map;
+        let (generation, settings) = (Generation::default(), ClusterSettings::default());
+        Self { cluster, epoch, nodes, disks, groups, generation, settings }
+    }
 }
 
 /// One process of the cluster.

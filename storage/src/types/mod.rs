@@ -1,13 +1,15 @@
 //! The words that every room shares: identifiers that must not be mixed up, and the cluster map.
 
+mod generation;
 mod id;
 mod map;
 
+pub use generation::{Generation, Recovered, Relation, Stamp};
 pub use id::{
     BucketId, ChunkId, ClusterId, DiskId, Epoch, GroupId, ManifestId, NodeId, OperationId, ReplicaId, UploadId, UserId,
     VersionId,
 };
-pub use map::{ClusterMap, DiskEntry, DiskState, GroupEntry, Joining, NodeEntry};
+pub use map::{ClusterMap, ClusterMapV1, ClusterSettings, DiskEntry, DiskState, GroupEntry, Joining, NodeEntry};
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type UnixMillis = u64;

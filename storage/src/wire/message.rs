@@ -10,7 +10,7 @@ use crate::client::{DiskError, ServiceError};
 use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId, UnixMillis};
 
 /// The first byte of every encoded message. What follows is postcard.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The largest small body (everything but chunks and Raft messages), in bytes: a command of the greatest length, with
 /// room for what is around it.
@@ -44,8 +44,16 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
 /// # Errors
 /// See [`MessageError`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
+    decode_version(VERSION, bytes)
+}
+
+/// The same of what an earlier version wrote, into a file.
+///
+/// # Errors
+/// See [`MessageError`].
+pub fn decode_version<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, MessageError> {
     let (version, rest) = bytes.split_first().ok_or(MessageError::Malformed)?;
-    if *version != VERSION {
+    if *version != expected {
         return Err(MessageError::Version(*version));
     }
     match postcard::take_from_bytes(rest) {

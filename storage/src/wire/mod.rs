@@ -9,5 +9,7 @@ pub mod path;
 pub mod pieces;
 
 pub use auth::{AuthError, Signer, Verifier};
-pub use message::{DiskNews, Hello, Listed, NodeNews, Overview, Place, ScrubStatus, Stat, View, decode, encode};
+pub use message::{
+    DiskNews, Hello, Listed, NodeNews, Overview, Place, ScrubStatus, Stat, View, decode, decode_version, encode,
+};
 pub use pieces::Pieces;

@@ -13,7 +13,13 @@ impl Applier<'_> {
     pub(super) fn root(&mut self, command: &RootCommand) -> Applied<Outcome> {
         match command {
             RootCommand::FormCluster { map } => self.form_cluster(map),
-            RootCommand::ReplaceMap { expected, map } => self.replace_map(*expected, map),
+            RootCommand::FormClusterV1 { map } => self.form_cluster(&map.clone().into()),
+            RootCommand::ReplaceMap { expected, map } => self.replace_map(*expected, |_| map.clone()),
+            RootCommand::ReplaceMapV1 { expected, map } => self.replace_map(*expected, |old| ClusterMap {
+                generation: old.generation.clone(),
+                settings: old.settings.clone(),
+                ..map.clone().into()
+            }),
             RootCommand::AddUser { user } => self.add_user(user),
             RootCommand::SetRootUser { user } => self.set_root_user(user),
             RootCommand::RemoveUser { name } => self.remove_user(name),
@@ -42,12 +48,13 @@ impl Applier<'_> {
         Ok(Outcome::Map(Box::new(map.clone())))
     }
 
-    fn replace_map(&mut self, expected: Epoch, map: &ClusterMap) -> Applied<Outcome> {
+    fn replace_map(&mut self, expected: Epoch, new: impl Fn(&ClusterMap) -> ClusterMap) -> Applied<Outcome> {
         let old: Option<ClusterMap> = self.overlay.load(&self.keys.map())?;
         let old = old.filter(|old| old.epoch == expected).ok_or(Rejection::MapChanged)?;
+        let map = new(&old);
         demand(old.cluster == map.cluster)?;
         let epoch = Epoch(expected.0.checked_add(1).ok_or(Rejection::Invalid)?);
-        let map = ClusterMap { epoch, ..map.clone() };
+        let map = ClusterMap { epoch, ..map };
         self.overlay.put(self.keys.map(), &map)?;
         Ok(Outcome::Map(Box::new(map)))
     }

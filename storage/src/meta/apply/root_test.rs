@@ -75,13 +75,7 @@ fn user(name: &str) -> UserRecord {
 }
 
 fn map(cluster: u8, epoch: u64) -> ClusterMap {
-    ClusterMap {
-        cluster: ClusterId([cluster; 16]),
-        epoch: Epoch(epoch),
-        nodes: Vec::new(),
-        disks: Vec::new(),
-        groups: Vec::new(),
-    }
+    ClusterMap { cluster: ClusterId([cluster; 16]), epoch: Epoch(epoch), ..ClusterMap::default() }
 }
 
 #[test]
