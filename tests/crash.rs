@@ -10,20 +10,20 @@ use crate::harness::{S3, Server, body};
 
 /// What a key may hold: what was acknowledged last and, where a later write was cut off, what that one wrote.
 #[derive(Debug, Clone, Default)]
-struct Known {
+pub struct Known {
     acknowledged: Option<Written>,
     unknown: Option<Option<Written>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Written {
+pub struct Written {
     seed: u64,
     length: usize,
 }
 
-type Journal = BTreeMap<String, Known>;
+pub type Journal = BTreeMap<String, Known>;
 
-const WRITERS: u64 = 4;
+pub const WRITERS: u64 = 4;
 const KEYS_PER_WRITER: u64 = 40;
 
 /// Rounds of the suite; `CAIRN_CRASH_ROUNDS` asks for more.
@@ -60,7 +60,7 @@ async fn killed_at_any_moment_nothing_acknowledged_is_lost() {
     }
 }
 
-async fn write_until_cut_off(s3: S3, seed: u64, writer: u64, mut journal: Journal) -> Journal {
+pub async fn write_until_cut_off(s3: S3, seed: u64, writer: u64, mut journal: Journal) -> Journal {
     let mut random = StdRng::seed_from_u64(seed);
     loop {
         let key = format!("w{writer}/{:03}", random.random_range(0..KEYS_PER_WRITER));
@@ -93,7 +93,7 @@ async fn write_until_cut_off(s3: S3, seed: u64, writer: u64, mut journal: Journa
 }
 
 /// Reads every key of the journal and takes what it holds as acknowledged from now on.
-async fn verify(s3: &S3, journal: &mut Journal, round: u64) {
+pub async fn verify(s3: &S3, journal: &mut Journal, round: u64) {
     for (key, known) in journal.iter_mut() {
         let found = s3.get("crash", key).await;
         let holds = |written: &Option<Written>| match (written, &found) {
@@ -112,7 +112,7 @@ async fn verify(s3: &S3, journal: &mut Journal, round: u64) {
     }
 }
 
-async fn verify_list(s3: &S3, journals: &[Journal], round: u64) {
+pub async fn verify_list(s3: &S3, journals: &[Journal], round: u64) {
     let expected: Vec<&String> =
         journals.iter().flatten().filter(|(_, known)| known.acknowledged.is_some()).map(|(key, _)| key).collect();
     let listed = s3.list("crash").await;

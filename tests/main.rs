@@ -6,6 +6,7 @@ mod crash;
 mod disks;
 mod harness;
 mod memory;
+mod powercut;
 mod processes;
 mod tidy;
 mod upgrade;
