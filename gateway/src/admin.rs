@@ -107,7 +107,7 @@ async fn add_user(gateway: &Gateway, mut request: Request) -> Reply {
         Err(Rejection::Exists) => return Err(Code::UserAlreadyExists.into()),
         _ => return Err(unexpected("AddUser")),
     }
-    gateway.forget_users();
+    gateway.forget_users().await;
     tracing::info!(user = user.name, access_key = user.access_key, "a user was added");
     Ok(answer(json!({
         "user_id": user.id.to_string(),
@@ -136,7 +136,7 @@ async fn remove_user(gateway: &Gateway, name: &str) -> Reply {
         }
         Err(_) => return Err(unexpected("RemoveUser")),
     }
-    gateway.forget_users();
+    gateway.forget_users().await;
     tracing::info!(user = name, "a user was removed");
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

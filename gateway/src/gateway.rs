@@ -1,4 +1,5 @@
-//! What every operation works with: the cluster, the data path, the settings, and the two caches (users, buckets).
+//! What every operation works with: the cluster, the data path, the settings, and what is remembered of users and
+//! buckets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +8,12 @@ use cairn_storage::client::Client;
 use cairn_storage::meta::record::{DirectoryEntry, DirectoryState, UserRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{BucketId, ROOT_GROUP, UserId};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cache::Cache;
 use crate::data::DataPath;
+use crate::document::Documents;
 use crate::error::{Code, S3Error};
-
-/// How old what is known of a user may be: so long may a removed user go on.
-const USER_LIFETIME: Duration = Duration::from_secs(5);
-
-/// How long a key that nobody has is not asked for again.
-const UNKNOWN_USER_LIFETIME: Duration = Duration::from_secs(2);
+use crate::users::{USER_LIFETIME, Users};
 
 /// How long a directory entry is kept as a hint. What it says of a bucket id never changes; the group says whether
 /// the bucket is still there.
@@ -25,9 +21,6 @@ const BUCKET_LIFETIME: Duration = Duration::from_secs(600);
 
 /// The most entries of each cache.
 const CACHE_CAPACITY: usize = 10_000;
-
-/// What XML documents that are being read may hold together, in units of 1 KiB (64 MiB).
-const DOCUMENT_UNITS: u32 = 64 << 10;
 
 /// What the operator set, as far as S3 is concerned.
 #[derive(Debug, Clone)]
@@ -46,18 +39,17 @@ impl Default for Settings {
 
 /// The shared state of the gateway. One for each process; cheap to clone.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     client: Client,
     data: DataPath,
     settings: Settings,
-    /// By access key.
-    users: Cache<Option<Caller>>,
+    pub(crate) users: Users,
     /// By user id.
     display_names: Cache<String>,
     buckets: Cache<Arc<DirectoryEntry>>,
-    documents: Semaphore,
+    pub(crate) documents: Documents,
 }
 
 /// Who sent a request: a user whose signature holds.
@@ -69,10 +61,10 @@ impl Gateway {
             client,
             data,
             settings,
-            users: Cache::new(CACHE_CAPACITY),
+            users: Users::new(),
             display_names: Cache::new(CACHE_CAPACITY),
             buckets: Cache::new(CACHE_CAPACITY),
-            documents: Semaphore::new(DOCUMENT_UNITS as usize),
+            documents: Documents::default(),
         }))
     }
 
@@ -87,30 +79,13 @@ impl Gateway {
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
-
-    /// Room for a document of at most `len` bytes in memory, for as long as the permit lives. `SlowDown` where there
-    /// is none.
-    pub fn reserve_document(&self, len: usize) -> Result<SemaphorePermit<'_>, S3Error> {
-        let units = u32::try_from(len >> 10).unwrap_or(u32::MAX).saturating_add(1);
-        self.0.documents.try_acquire_many(units).map_err(|_| Code::SlowDown.into())
-    }
 }
 
 /// Users.
 impl Gateway {
     /// The user of an access key, from a cache that is at most a few seconds old.
     pub async fn user_by_access_key(&self, access_key: &str) -> Result<Option<Caller>, S3Error> {
-        if let Some(known) = self.0.users.get(access_key) {
-            return Ok(known);
-        }
-        let query = Query::UserByAccessKey { access_key: access_key.to_owned() };
-        let user = match self.root_query(query).await? {
-            Answer::User(user) => user.map(|user| Arc::new(*user)),
-            _ => return Err(unexpected("UserByAccessKey")),
-        };
-        let lifetime = if user.is_some() { USER_LIFETIME } else { UNKNOWN_USER_LIFETIME };
-        self.0.users.insert(access_key, user.clone(), lifetime);
-        Ok(user)
+        self.0.users.find(&self.0.client, access_key).await
     }
 
     /// The name that answers show with a user's id; empty for a user who is no more.
@@ -128,8 +103,8 @@ impl Gateway {
     }
 
     /// Forgets what is known of users, after a change of our own.
-    pub fn forget_users(&self) {
-        self.0.users.clear();
+    pub async fn forget_users(&self) {
+        self.0.users.forget().await;
         self.0.display_names.clear();
     }
 }
@@ -176,6 +151,11 @@ impl Gateway {
     /// the last word). For what must be known before a body is read: the group.
     pub async fn open_bucket(&self, caller: &Caller, name: &str) -> Result<DirectoryEntry, S3Error> {
         Ok(DirectoryEntry::clone(&self.find_bucket(caller, name).await?.entry))
+    }
+
+    /// The same, from the root group: for what has to be true of the bucket that is used.
+    pub async fn open_bucket_anew(&self, caller: &Caller, name: &str) -> Result<DirectoryEntry, S3Error> {
+        Ok(DirectoryEntry::clone(&self.ask_for_bucket(caller, name).await?.entry))
     }
 
     /// The directory entry of a name, whoever it belongs to and whatever its state, from the root group.

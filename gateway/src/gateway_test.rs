@@ -19,7 +19,7 @@ async fn users_are_asked_for_once_and_so_are_keys_that_nobody_has() {
         assert!(gateway.user_by_access_key("KEYnobody").await.unwrap().is_none());
     }
     assert_eq!(fake.0.lock().root_queries, 2);
-    gateway.forget_users();
+    gateway.forget_users().await;
     gateway.user_by_access_key("KEYanna").await.unwrap();
     assert_eq!(fake.0.lock().root_queries, 3);
 }
@@ -97,13 +97,4 @@ async fn a_reserved_bucket_does_not_exist_yet() {
     fake.add_bucket("b", anna.id);
     fake.0.lock().directory.get_mut("b").unwrap().state = DirectoryState::Creating;
     assert_eq!(code(gateway.open_bucket(&anna, "b")).await, Code::NoSuchBucket);
-}
-
-#[tokio::test]
-async fn documents_in_memory_have_a_bound_for_all_together() {
-    let gateway = Fake::default().gateway();
-    let first = gateway.reserve_document(40 << 20).unwrap();
-    assert_eq!(gateway.reserve_document(40 << 20).unwrap_err().code, Code::SlowDown);
-    drop(first);
-    assert!(gateway.reserve_document(40 << 20).is_ok());
 }

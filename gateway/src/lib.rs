@@ -17,4 +17,5 @@ pub mod router;
 pub mod server;
 #[cfg(test)]
 mod testing;
+mod users;
 pub mod xml;

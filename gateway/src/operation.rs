@@ -21,6 +21,9 @@ macro_rules! operations {
         pub enum Operation { $($name,)* }
 
         impl Operation {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Operation::$name,)*];
+
             /// S3's name, as it stands in logs and metrics.
             pub fn as_str(self) -> &'static str {
                 match self { $(Operation::$name => stringify!($name),)* }
@@ -45,20 +48,31 @@ pub struct Target {
     /// Percent-decoded once, otherwise untouched. Empty where the request has no key.
     pub key: String,
     pub query: Params,
+    /// Whether the host names the bucket.
+    pub virtual_host: bool,
 }
 
 impl Target {
     /// Takes a raw URI apart. A host `bucket.DOMAIN` of one of the `domains` names the bucket; with any other host, an
     /// IP address among them, the first segment of the path does. Nothing is normalised: `//`, `.` and `..` are
-    /// bytes of the key, `%2F` is a slash of it, `+` is a plus.
+    /// bytes of the key, `+` is a plus.
+    ///
+    /// The path is decoded before it is taken apart, because a signature covers it decoded: all spellings that one
+    /// signature is good for are one resource.
     pub fn parse(host: &str, raw_path: &str, raw_query: Option<&str>, domains: &[String]) -> Result<Self, S3Error> {
-        let path = raw_path.strip_prefix('/').unwrap_or(raw_path);
-        let (bucket, key) = match bucket_of_host(host, domains) {
-            Some(bucket) => (bucket, decode(path)?),
-            None => {
-                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-                (decode(bucket)?, decode(key)?)
-            }
+        let path = match raw_path.strip_prefix('/') {
+            Some(path) => decode(path)?,
+            None if raw_path.is_empty() => String::new(),
+            None => return Err(Code::InvalidURI.into()),
+        };
+        let of_host = bucket_of_host(host, domains);
+        let virtual_host = of_host.is_some();
+        let (bucket, key) = match of_host {
+            Some(bucket) => (bucket, path),
+            None => match path.split_once('/') {
+                Some((bucket, key)) => (bucket.to_owned(), key.to_owned()),
+                None => (path, String::new()),
+            },
         };
         if bucket.is_empty() && !key.is_empty() {
             return Err(Code::InvalidBucketName.into());
@@ -68,7 +82,7 @@ impl Target {
                 .detail("Size", key.len().to_string())
                 .detail("MaxSizeAllowed", MAX_KEY_LEN.to_string()));
         }
-        Ok(Self { bucket, key, query: parse_query(raw_query.unwrap_or(""))? })
+        Ok(Self { bucket, key, query: parse_query(raw_query.unwrap_or(""))?, virtual_host })
     }
 }
 
@@ -183,6 +197,28 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn all_spellings_of_a_signed_path_are_one_resource(
+            pieces in proptest::collection::vec((proptest::char::range('!', '~'), 0..3), 1..30),
+            host in proptest::sample::select(vec!["localhost", "bucket.localhost"]),
+        ) {
+            let spell = |(character, how): &(char, i32)| match how {
+                0 if !matches!(character, '%' | '?' | '#') => character.to_string(),
+                1 => format!("%{:02x}", u32::from(*character)),
+                _ => format!("%{:02X}", u32::from(*character)),
+            };
+            let raw: String = pieces.iter().map(spell).collect();
+            let decoded: Vec<String> = pieces.iter().map(|(character, _)| character.to_string()).collect();
+            let canonical = percent_encoding::utf8_percent_encode(&decoded.concat(), percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+                .replace("%2F", "/");
+            let parse = |path: &str| {
+                let target = Target::parse(host, &format!("/{path}"), None, &domains());
+                target.map(|target| (target.bucket, target.key)).map_err(|error| error.code)
+            };
+            proptest::prop_assert_eq!(parse(&raw), parse(&canonical));
+        }
+
+        #[test]
         fn any_key_comes_through_a_uri(key in "[^/].{0,200}") {
             let path = format!("/b/{}", percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC));
             proptest::prop_assert_eq!(target("localhost", &path), pair("b", &key));
@@ -194,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_an_invalid_uri() {
-        for path in ["/b/%", "/b/%2", "/b/%zz", "/b/%ff", "/%/k"] {
+        for path in ["/b/%", "/b/%2", "/b/%zz", "/b/%ff", "/%/k", "*", "b/k"] {
             let error = Target::parse("localhost", path, None, &domains()).unwrap_err();
             assert_eq!(error.code, Code::InvalidURI, "{path}");
         }

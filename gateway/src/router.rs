@@ -1,7 +1,7 @@
 //! The contents page: which request is which operation, and which file answers it.
 
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
@@ -81,9 +81,22 @@ const NOT_BUILT_OF_OBJECT: &[&str] =
 const BUILT_OF_BUCKET: &[&str] = &["acl", "delete", "location", "uploads", "versioning", "versions"];
 const BUILT_OF_OBJECT: &[&str] = &["acl", "attributes", "uploadId", "uploads"];
 
+/// What S3 calls the upload of an HTML form.
+const FORM: &str = "POST form upload";
+
+/// An HTML form is signed in its body, so that nobody can be asked to sign the head first.
+pub fn refuse_form(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), S3Error> {
+    const TYPE: &[u8] = b"multipart/form-data";
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_form = content_type.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
+    let of_bucket = !target.bucket.is_empty() && target.key.is_empty();
+    if *method == Method::POST && of_bucket && is_form { Err(not_built(FORM)) } else { Ok(()) }
+}
+
 /// The operation that a request asks for. Parameters that nobody knows are ignored.
 pub fn route(method: &Method, target: &Target, headers: &HeaderMap) -> Result<Operation, S3Error> {
     let query = &target.query;
+    check_once(query)?;
     if target.bucket.is_empty() {
         return match *method {
             Method::GET => Ok(Operation::ListBuckets),
@@ -94,10 +107,7 @@ pub fn route(method: &Method, target: &Target, headers: &HeaderMap) -> Result<Op
 }
 
 fn route_bucket(method: &Method, query: &Params) -> Result<Operation, S3Error> {
-    if let Some(name) = first_of(query, NOT_BUILT_OF_BUCKET) {
-        return Err(not_built(name));
-    }
-    let subresource = first_of(query, BUILT_OF_BUCKET);
+    let subresource = subresource(query, BUILT_OF_BUCKET, NOT_BUILT_OF_BUCKET)?;
     Ok(match (method.as_str(), subresource) {
         ("GET", None) if query.get("list-type") == Some("2") => Operation::ListObjectsV2,
         ("GET", None) => Operation::ListObjects,
@@ -111,17 +121,13 @@ fn route_bucket(method: &Method, query: &Params) -> Result<Operation, S3Error> {
         ("PUT", Some(name @ ("acl" | "versioning"))) => return Err(not_built(name)),
         ("DELETE", None) => Operation::DeleteBucket,
         ("POST", Some("delete")) => Operation::DeleteObjects,
-        // The upload of an HTML form.
-        ("POST", None) => return Err(not_built("POST form upload")),
+        ("POST", None) => return Err(not_built(FORM)),
         _ => return Err(not_allowed(method, "BUCKET")),
     })
 }
 
 fn route_object(method: &Method, query: &Params, headers: &HeaderMap) -> Result<Operation, S3Error> {
-    if let Some(name) = first_of(query, NOT_BUILT_OF_OBJECT) {
-        return Err(not_built(name));
-    }
-    let subresource = first_of(query, BUILT_OF_OBJECT);
+    let subresource = subresource(query, BUILT_OF_OBJECT, NOT_BUILT_OF_OBJECT)?;
     let copies = headers.contains_key("x-amz-copy-source");
     let operation = match (method.as_str(), subresource) {
         ("GET", None) => Operation::GetObject,
@@ -176,9 +182,37 @@ pub fn check_version_id(version: &str) -> Result<(), S3Error> {
     Err(problem.detail("ArgumentName", "versionId").detail("ArgumentValue", version))
 }
 
-/// The name in `names` of the first parameter that is there.
-fn first_of(query: &Params, names: &[&'static str]) -> Option<&'static str> {
-    query.0.iter().find_map(|(name, _)| names.iter().copied().find(|known| known == name))
+/// The subresource that a query names. The order of parameters is not signed, so that it must not matter: of two
+/// subresources none is meant.
+fn subresource(
+    query: &Params,
+    built: &[&'static str],
+    not_built_yet: &[&'static str],
+) -> Result<Option<&'static str>, S3Error> {
+    let known = |name: &str| built.iter().chain(not_built_yet).copied().find(|known| *known == name);
+    let mut named: Vec<&'static str> = query.0.iter().filter_map(|(name, _)| known(name)).collect();
+    named.sort_unstable();
+    named.dedup();
+    match named[..] {
+        [] => Ok(None),
+        [name] if not_built_yet.contains(&name) => Err(not_built(name)),
+        [name] => Ok(Some(name)),
+        _ => {
+            let conflict = format!("Conflicting query string parameters: {}", named.join(", "));
+            Err(S3Error::with(Code::InvalidArgument, conflict).detail("ResourceType", named.join(", ")))
+        }
+    }
+}
+
+/// Which of two values comes first is not signed either.
+fn check_once(query: &Params) -> Result<(), S3Error> {
+    match query.0.iter().find(|(name, value)| query.get(name).is_some_and(|first| first != value)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let problem = "A parameter of the request is there with more than one value.";
+            Err(S3Error::with(Code::InvalidArgument, problem).detail("ArgumentName", name))
+        }
+    }
 }
 
 fn not_built(name: &str) -> S3Error {

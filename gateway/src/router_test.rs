@@ -108,6 +108,19 @@ fn a_method_without_a_meaning_is_not_allowed() {
 }
 
 #[test]
+fn the_order_of_parameters_says_nothing() {
+    for query in ["acl&location", "location&acl", "uploads&versions", "policy&acl", "acl&policy"] {
+        assert_eq!(ask(&format!("GET /b?{query}")), Err(Code::InvalidArgument), "{query}");
+    }
+    for query in ["uploadId=u&uploads", "uploads&uploadId=u", "uploadId=u&uploadId=v", "uploadId=v&uploadId=u"] {
+        assert_eq!(ask(&format!("POST /b/k?{query}")), Err(Code::InvalidArgument), "{query}");
+    }
+    assert_eq!(ask("DELETE /b?tagging&acl"), Err(Code::InvalidArgument));
+    assert_eq!(ask("GET /b?prefix=a&prefix=b"), Err(Code::InvalidArgument));
+    assert_eq!(ask("GET /b?prefix=a&prefix=a&acl&acl"), Ok(Operation::GetBucketAcl));
+}
+
+#[test]
 fn half_of_a_part_upload_is_refused() {
     assert_eq!(ask("PUT /b/k?partNumber=1"), Err(Code::InvalidArgument));
     assert_eq!(ask("PUT /b/k?uploadId=u"), Err(Code::InvalidArgument));

@@ -44,6 +44,7 @@ pub struct SignedRequest {
     forms: Forms,
     body: Body,
     presigned_headers: Vec<(HeaderName, HeaderValue)>,
+    place: Place,
 }
 
 /// What `x-amz-content-sha256` says.
@@ -179,6 +180,7 @@ fn parse_header(
         signature: check_signature(&signature, Place::Header)?,
         body: parse_body(body_hash, head.headers)?,
         presigned_headers: Vec::new(),
+        place: Place::Header,
     })
 }
 
@@ -238,6 +240,7 @@ fn parse_query(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<SignedR
         signature: check_signature(&signature, Place::Query)?,
         body: parse_body(body_hash, head.headers)?,
         presigned_headers: presigned.headers,
+        place: Place::Query,
     })
 }
 
@@ -436,6 +439,11 @@ impl SignedRequest {
     /// Whose signature it claims to be.
     pub fn access_key(&self) -> &str {
         &self.access_key
+    }
+
+    /// Where the signature is.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The `x-amz-*` parameters of a presigned query, which count as headers; without those of the authentication

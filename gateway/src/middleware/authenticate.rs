@@ -1,9 +1,9 @@
 //! Finds out who sent a request.
 
 use cairn_storage::types::now_ms;
-use http::request;
+use http::{HeaderMap, HeaderName, request};
 
-use crate::auth::{self, Parsed, Payload, RequestHead, Rules};
+use crate::auth::{self, Parsed, Payload, Place, RequestHead, Rules};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Caller, Gateway};
 
@@ -15,6 +15,8 @@ pub(super) struct Signed {
     pub caller: Caller,
     /// How the body is to be checked.
     pub payload: Payload,
+    /// Where the signature is.
+    pub place: Place,
 }
 
 /// `AccessDenied` without a signature, `InvalidAccessKeyId` with one of nobody we know, and what is wrong with it
@@ -42,7 +44,31 @@ pub(super) async fn authenticate(
     let caller = gateway.user_by_access_key(key).await?.ok_or_else(unknown)?;
     let payload = claim.verify(&caller.secret_key)?;
     for (name, value) in claim.presigned_headers() {
-        head.headers.append(name, value.clone());
+        match head.headers.get(name) {
+            Some(sent) if sent != value => return Err(said_twice(name.as_str())),
+            Some(_) => {}
+            None => drop(head.headers.insert(name, value.clone())),
+        }
     }
-    Ok(Signed { caller, payload })
+    check_once(&head.headers)?;
+    Ok(Signed { caller, payload, place: claim.place() })
+}
+
+/// Headers whose values are lists, and may stand on lines of their own.
+const LISTS: &[&str] = &["x-amz-object-attributes", "x-amz-optional-object-attributes", "x-amz-trailer"];
+
+/// A signature does not tell two headers from one with a comma in it, so that what must be one is there once.
+fn check_once(headers: &HeaderMap) -> Result<(), S3Error> {
+    for name in headers.keys().map(HeaderName::as_str) {
+        let is_list = name.starts_with("x-amz-meta-") || LISTS.contains(&name);
+        if name.starts_with("x-amz-") && !is_list && headers.get_all(name).iter().nth(1).is_some() {
+            return Err(said_twice(name));
+        }
+    }
+    Ok(())
+}
+
+fn said_twice(name: &str) -> S3Error {
+    S3Error::with(Code::InvalidArgument, "A header of the request is there more than once.")
+        .detail("ArgumentName", name)
 }

@@ -3,6 +3,7 @@
 //! short list in `own`.
 
 mod authenticate;
+mod host;
 pub(crate) mod inbound;
 mod outbound;
 mod own;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
+use cairn_storage::types::UserId;
 use futures::FutureExt;
 use http::{HeaderValue, Response, header, request};
 use rand::Rng;
@@ -28,6 +30,7 @@ use crate::auth::Rules;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Target};
+use crate::ops::object::source::CopySource;
 use crate::request::{Reply, Request, Unread};
 use crate::router;
 use crate::server::Hooks;
@@ -120,18 +123,20 @@ impl Service {
 
     async fn work(&self, mut head: request::Parts, body: Body, peer: SocketAddr, progress: &mut Progress) -> Reply {
         let gateway = &self.0.gateway;
-        let host = host(&head);
-        let target = Target::parse(host, head.uri.path(), head.uri.query(), &gateway.settings().domains)?;
-        if target.bucket == own::SPACE && head.uri.path().starts_with(own::PATH) {
+        let host = host::take(&mut head)?;
+        let target = Target::parse(&host, head.uri.path(), head.uri.query(), &gateway.settings().domains)?;
+        if target.bucket == own::SPACE && !target.virtual_host {
             return own::answer(&self.0, head, target, body, peer, progress).await;
         }
         progress.resource = resource(&target);
-        let operation = router::route(&head.method, &target, &head.headers);
-        if let Ok(operation) = &operation {
+        router::refuse_form(&head.method, &target, &head.headers)?;
+        if let Ok(operation) = router::route(&head.method, &target, &head.headers) {
             progress.operation = operation.as_str();
         }
         let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head).await?;
-        let operation = operation?;
+        // Only now: a presigned query holds headers, too, the source of a copy among them.
+        let operation = router::route(&head.method, &target, &head.headers)?;
+        progress.operation = operation.as_str();
         promise::check(&head.headers)?;
         // Only now: names that anybody could make up do not get into the log.
         progress.bucket.clone_from(&target.bucket);
@@ -146,9 +151,8 @@ impl Service {
             payload: signed.payload,
             body: Unread::new(body),
         };
-        if operation != Operation::CreateBucket {
-            check_expected_owner(gateway, &request).await?;
-        }
+        check_expected_owner(gateway, &request, operation).await?;
+        check_expected_source_owner(gateway, &request, operation).await?;
         router::dispatch(operation, gateway, request).await
     }
 
@@ -166,12 +170,6 @@ impl Service {
     }
 }
 
-/// The host that the request is for. Of an absolute URI it is that one's.
-fn host(head: &request::Parts) -> &str {
-    let header = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    head.uri.authority().map(|authority| authority.as_str()).or_else(header).unwrap_or_default()
-}
-
 fn resource(target: &Target) -> String {
     match (target.bucket.as_str(), target.key.as_str()) {
         ("", _) => "/".to_owned(),
@@ -181,17 +179,44 @@ fn resource(target: &Target) -> String {
 }
 
 /// `x-amz-expected-bucket-owner`: the request is meant for the bucket of this user only.
-async fn check_expected_owner(gateway: &Gateway, request: &Request) -> Result<(), S3Error> {
+async fn check_expected_owner(gateway: &Gateway, request: &Request, operation: Operation) -> Result<(), S3Error> {
     let Some(expected) = request.headers.get("x-amz-expected-bucket-owner") else {
         return Ok(());
     };
-    if request.bucket.is_empty() {
+    let owner = match operation {
+        Operation::ListBuckets => return Ok(()),
+        Operation::CreateBucket => request.caller.id,
+        _ => gateway.open_bucket_anew(&request.caller, &request.bucket).await?.owner,
+    };
+    check_owner(expected, owner)
+}
+
+/// `x-amz-source-expected-bucket-owner`: the same for the bucket that a copy reads. Who may not write learns nothing
+/// of it.
+async fn check_expected_source_owner(
+    gateway: &Gateway,
+    request: &Request,
+    operation: Operation,
+) -> Result<(), S3Error> {
+    let Some(expected) = request.headers.get("x-amz-source-expected-bucket-owner") else {
         return Ok(());
+    };
+    if !matches!(operation, Operation::CopyObject | Operation::UploadPartCopy) {
+        return Err(S3Error::with(Code::InvalidArgument, "There is no source whose owner could be expected.")
+            .detail("ArgumentName", "x-amz-source-expected-bucket-owner"));
     }
-    let entry = gateway.open_bucket(&request.caller, &request.bucket).await?;
-    if expected.as_bytes() == entry.owner.to_string().as_bytes() { Ok(()) } else { Err(Code::AccessDenied.into()) }
+    gateway.open_bucket(&request.caller, &request.bucket).await?;
+    let source = CopySource::from_headers(&request.headers)?;
+    check_owner(expected, gateway.open_bucket_anew(&request.caller, &source.bucket).await?.owner)
+}
+
+fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {
+    if expected.as_bytes() == owner.to_string().as_bytes() { Ok(()) } else { Err(Code::AccessDenied.into()) }
 }
 
 #[cfg(test)]
 #[path = "service_test.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "walk_test.rs"]
+mod walk_test;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use super::render::Form;
 use super::{Inner, Progress, authenticate};
 use crate::admin;
+use crate::auth::Place;
 use crate::error::{Code, S3Error};
 use crate::operation::Target;
 use crate::request::{Reply, Request, Unread};
@@ -16,9 +17,6 @@ use crate::server::Hooks;
 
 /// In the place of a bucket.
 pub(super) const SPACE: &str = "_cairn";
-
-/// Every raw path starts with it.
-pub(super) const PATH: &str = "/_cairn";
 
 /// Answers what needs no signature; everything else needs root's.
 pub(super) async fn answer(
@@ -42,6 +40,10 @@ pub(super) async fn answer(
     let signed = authenticate::authenticate(gateway, rules, &mut head).await?;
     if !signed.caller.root {
         return Err(Code::AccessDenied.into());
+    }
+    if signed.place == Place::Query {
+        // A URL is handed on, and what it is good for is judged by who reads a key in it.
+        return Err(S3Error::with(Code::AccessDenied, "The admin API takes no presigned URLs."));
     }
     if target.key == "metrics" && asks {
         return metrics(hooks).await;

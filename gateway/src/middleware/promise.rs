@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
+use crate::data::checksum;
 use crate::error::{Code, S3Error};
 
 /// What S3 has besides STANDARD.
@@ -40,6 +41,51 @@ const NOT_BUILT: &[&str] = &[
     "x-amz-mfa",
     "x-amz-write-offset-bytes",
     "x-amz-object-append",
+    // Of directory buckets, annotations and operations that are not built.
+    "x-amz-if-match-initiated-time",
+    "x-amz-object-if-match",
+    "x-amz-rename-source",
+    "x-amz-client-token",
+    "x-amz-create-session-mode",
+    "x-amz-fwd-",
+    "x-amz-request-route",
+    "x-amz-request-token",
+    "x-amz-bucket-object-lock-token",
+    "x-amz-confirm-remove-self-bucket-access",
+    "x-amz-skip-destination-validation",
+    "x-amz-transition-default-minimum-object-size",
+];
+
+/// What is read: here, by the authentication, or by the operations that have it.
+const READ: &[&str] = &[
+    "x-amz-acl",
+    "x-amz-bucket-namespace",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-checksum-algorithm",
+    "x-amz-checksum-mode",
+    "x-amz-checksum-type",
+    "x-amz-copy-source",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+    "x-amz-copy-source-range",
+    "x-amz-expected-bucket-owner",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+    "x-amz-max-parts",
+    "x-amz-meta-",
+    "x-amz-metadata-directive",
+    "x-amz-mp-object-size",
+    "x-amz-object-attributes",
+    "x-amz-object-ownership",
+    "x-amz-part-number-marker",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-source-expected-bucket-owner",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-tagging-directive",
+    "x-amz-website-redirect-location",
 ];
 
 /// `NotImplemented` for what Cairn does not do yet, `InvalidArgument` and `InvalidStorageClass` for what nobody does.
@@ -52,13 +98,26 @@ pub fn check(headers: &HeaderMap) -> Result<(), S3Error> {
         match name {
             "x-amz-acl" => check_acl(value)?,
             "x-amz-storage-class" => check_storage_class(value)?,
+            "x-amz-bucket-namespace" if value.as_bytes() != b"global" => return Err(not_built(name)),
             // No tags at all is what every object has.
             "x-amz-tagging" if !value.is_empty() => return Err(not_built(name)),
             _ if NOT_BUILT.iter().any(|start| name.starts_with(start)) => return Err(not_built(name)),
+            _ if sounds_like_a_check(name) && !is_read(name) => return Err(not_built(name)),
             _ => {}
         }
     }
     Ok(())
+}
+
+fn is_read(name: &str) -> bool {
+    READ.contains(&name)
+        || name.starts_with("x-amz-meta-")
+        || checksum::ALGORITHMS.into_iter().any(|algorithm| checksum::header(algorithm) == name)
+}
+
+/// Of a header that S3 may get one day: who sends it would take the answer for the check.
+fn sounds_like_a_check(name: &str) -> bool {
+    name.starts_with("x-amz-checksum-") || name.split('-').any(|word| matches!(word, "if" | "expected"))
 }
 
 fn check_acl(value: &HeaderValue) -> Result<(), S3Error> {
@@ -107,6 +166,11 @@ mod tests {
             ("x-amz-storage-class", "GLACIER"),
             ("x-amz-mfa", "x"),
             ("x-amz-write-offset-bytes", "7"),
+            ("x-amz-if-match-initiated-time", "x"),
+            ("x-amz-bucket-namespace", "account-regional"),
+            ("x-amz-checksum-md17", "x"),
+            ("x-amz-if-some-day", "x"),
+            ("x-amz-expected-region", "x"),
         ] {
             assert_eq!(ask(name, value), Err(Code::NotImplemented), "{name}");
         }
@@ -128,6 +192,69 @@ mod tests {
             ("x-other", "x"),
         ] {
             assert_eq!(ask(name, value), Ok(()), "{name}");
+        }
+    }
+
+    /// What may be left alone, because it is true of everything that is built.
+    const HARMLESS: &[&str] = &[
+        // Nothing is retained that could be bypassed.
+        "x-amz-bypass-governance-retention",
+        // No object has annotations.
+        "x-amz-object-annotation-directive",
+        // Nothing is ever being restored.
+        "x-amz-optional-object-attributes",
+        // Nobody pays.
+        "x-amz-request-payer",
+    ];
+
+    /// The names of the headers of S3's requests, as botocore's model of its API has them (see the head of the file).
+    const ALL: &str = include_str!("request_headers.txt");
+
+    #[test]
+    fn every_header_of_s3_is_read_or_refused_or_harmless() {
+        let names: Vec<&str> = ALL.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        assert!(names.len() > 100);
+        for name in names.iter().filter(|name| name.starts_with("x-amz-")) {
+            let name = *name;
+            let refused = NOT_BUILT.iter().any(|start| name.starts_with(start));
+            // A checksum that is not built is refused, too.
+            let refused = refused || name.starts_with("x-amz-checksum-") && !is_read(name);
+            let read = is_read(name) || READ.contains(&name);
+            let classes = [read, refused, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
+            assert_eq!(classes, 1, "{name} is of {classes} classes");
+            let header: http::HeaderName = name.parse().unwrap();
+            let told = check(&HeaderMap::from_iter([(header, HeaderValue::from_static("x"))])).map_err(|e| e.code);
+            assert!(!refused || told == Err(Code::NotImplemented), "{name}: {told:?}");
+        }
+        for name in READ.iter().chain(HARMLESS) {
+            assert!(names.contains(name), "{name} is no header of S3");
+        }
+    }
+
+    /// Of the headers without `x-amz-` those that promise a check are few.
+    #[test]
+    fn what_is_said_to_be_read_is_named_where_requests_are_worked_on() {
+        let mut code = String::new();
+        let mut rooms = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(room) = rooms.pop() {
+            for entry in std::fs::read_dir(room).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = entry.to_string_lossy().into_owned();
+                if entry.is_dir() {
+                    rooms.push(entry);
+                } else if name.ends_with(".rs") && !name.ends_with("_test.rs") && !name.ends_with("promise.rs") {
+                    let text = std::fs::read_to_string(&entry).unwrap();
+                    code.push_str(text.split("#[cfg(test)]").next().unwrap());
+                }
+            }
+        }
+        let here = ["x-amz-acl", "x-amz-bucket-namespace", "x-amz-storage-class", "x-amz-tagging"];
+        for name in READ.iter().filter(|name| !here.contains(name)) {
+            assert!(code.contains(&format!("\"{name}\"")), "{name} is said to be read, and nobody does");
+        }
+        for name in
+            ["IF_MATCH", "IF_NONE_MATCH", "IF_MODIFIED_SINCE", "IF_UNMODIFIED_SINCE", "RANGE", "\"content-md5\""]
+        {
+            assert!(code.contains(name), "{name}");
         }
     }
 }

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use super::*;
-use crate::auth::sign::{Credentials, Unsigned, payload_hash, sign_headers};
+use crate::auth::sign::{Credentials, Unsigned, payload_hash, presign, sign_headers};
 use crate::server::Limits;
 use crate::testing::Fake;
 
@@ -175,6 +175,41 @@ async fn what_is_not_built_is_refused_after_the_signature_only() {
 }
 
 #[tokio::test]
+async fn a_form_is_not_built_whoever_sends_it() {
+    let setup = setup();
+    let form = ("content-type", "multipart/form-data; boundary=x");
+    for more in [&[form][..], &[form, ("host", "annas.localhost")]] {
+        let uri = if more.len() == 1 { "/annas" } else { "/" };
+        let seen = setup.ask_with("", "POST", uri, "--x--", more).await;
+        assert_eq!(seen.status, StatusCode::NOT_IMPLEMENTED, "{}", seen.body);
+        assert!(seen.body.contains("<Code>NotImplemented</Code>"), "{}", seen.body);
+    }
+    // Nothing else is told to who has not signed.
+    for (method, uri) in [("PUT", "/annas"), ("POST", "/annas/key"), ("POST", "/")] {
+        assert_eq!(setup.ask_with("", method, uri, "", &[form]).await.status, StatusCode::FORBIDDEN, "{method} {uri}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_api_takes_no_presigned_urls() {
+    let setup = setup();
+    let users = "/_cairn/admin/v1/users";
+    assert_eq!(setup.ask("root", "GET", users, "").await.status, StatusCode::OK);
+    for (path, expected) in [(users, StatusCode::FORBIDDEN), ("/annas", StatusCode::OK)] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("localhost:9000"));
+        let unsigned = Unsigned { method: &Method::GET, raw_path: path, raw_query: "", headers: &headers };
+        let credentials = Credentials { access_key: "KEYroot", secret_key: "secret of root" };
+        let query = presign(&unsigned, credentials, &Rules::s3("us-east-1"), now_ms(), 60);
+        let mut request = http::Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = format!("{path}?{query}").parse().unwrap();
+        *request.headers_mut() = headers;
+        let seen = setup.send(request).await;
+        assert_eq!(seen.status, expected, "{}", seen.body);
+    }
+}
+
+#[tokio::test]
 async fn a_bucket_lives_from_its_creation_to_its_deletion() {
     let setup = setup();
     assert_eq!(setup.ask("ben", "HEAD", "/bens", "").await.status, StatusCode::NOT_FOUND);
@@ -262,6 +297,42 @@ async fn an_expected_owner_has_to_be_the_owner() {
     assert_eq!(setup.ask_with("anna", "HEAD", "/annas", "", &right).await.status, StatusCode::OK);
     let wrong = [("x-amz-expected-bucket-owner", "123456789012")];
     assert_eq!(setup.ask_with("anna", "HEAD", "/annas", "", &wrong).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn an_expected_owner_of_the_source_has_to_be_the_owner() {
+    let setup = setup();
+    let [anna_id, ben_id] = [1, 2].map(|number| setup.fake.0.lock().users[number].id);
+    let (anna, ben, nobody) = (anna_id.to_string(), ben_id.to_string(), String::new());
+    for uri in ["/annas/copy", "/annas/copy?partNumber=1&uploadId=00000000000000000000000000000001"] {
+        setup.fake.add_bucket("bens", ben_id);
+        let copy = |source, owner| [("x-amz-copy-source", source), ("x-amz-source-expected-bucket-owner", owner)];
+        for (source, owner) in [("bens/k", &anna), ("annas/k", &ben), ("annas/k", &nobody)] {
+            let seen = setup.ask_with("root", "PUT", uri, "", &copy(source, owner)).await;
+            assert!(seen.body.contains("<Code>AccessDenied</Code>"), "{source} {}", seen.body);
+        }
+        // The cluster in memory knows no objects; that is asked after the owner.
+        let seen = setup.ask_with("root", "PUT", uri, "", &copy("bens/k", &ben)).await;
+        assert!(seen.body.contains("<Code>InternalError</Code>"), "{}", seen.body);
+        // Made anew by somebody else behind this gateway's back.
+        setup.fake.add_bucket("bens", anna_id);
+        let seen = setup.ask_with("root", "PUT", uri, "", &copy("bens/k", &ben)).await;
+        assert!(seen.body.contains("<Code>AccessDenied</Code>"), "{}", seen.body);
+    }
+    let alone = [("x-amz-source-expected-bucket-owner", ben.as_str())];
+    assert_eq!(setup.ask_with("root", "PUT", "/annas/k", "", &alone).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_document_is_not_asked_for_before_its_sender_may_send_it() {
+    let setup = setup();
+    let upload = "/annas/k?uploadId=00000000000000000000000000000001";
+    for (user, uri) in [("ben", "/annas?delete"), ("ben", upload), ("anna", "/nothere?delete"), ("anna", upload)] {
+        let expects = [("expect", "100-continue")];
+        let seen = setup.ask_with(user, "POST", uri, "<Delete></Delete>", &expects).await;
+        assert!(!seen.status.is_success(), "{user} {uri}");
+        assert_eq!(seen.left, Left::NotBegun, "{user} {uri} {}", seen.body);
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn create(gateway: &Gateway, request: &Request, region: &str) -> Result<bo
         Ok(Outcome::Directory(entry)) => entry,
         Err(Rejection::BucketTaken(entry)) => return taken(gateway, request, *entry).await,
         Err(Rejection::NoSuchUser) => {
-            gateway.forget_users();
+            gateway.forget_users().await;
             return Err(Code::AccessDenied.into());
         }
         _ => return Err(unexpected("ReserveBucket")),

@@ -29,6 +29,11 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     let condition = conditions::write_condition(&request.headers)?;
     let expected = Expected::take_from(&mut request.headers)?;
     let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
+    // Before the body is read: who may not complete it, and what is not there, costs nobody a document.
+    match group::upload(gateway, &request.caller, &request.bucket, &request.key, id).await?.1 {
+        UploadState::Open(_) | UploadState::Completed(_) => {}
+        UploadState::Unknown => return Err(no_such_upload(&id.to_string())),
+    }
     let asked = {
         let document = request.read_document(gateway, MAX_DOCUMENT_LEN).await?;
         CompleteMultipartUpload::parse(&document)?.parts

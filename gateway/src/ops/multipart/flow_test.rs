@@ -308,3 +308,14 @@ async fn an_object_in_parts_is_copied() {
     assert_eq!(seen.element("ChecksumType"), "FULL_OBJECT");
     assert_eq!(cluster.send("GET", "/bucket/to", &[], "").await.unwrap().body, body);
 }
+
+#[tokio::test]
+async fn an_upload_that_is_not_there_is_said_before_its_document_is_read() {
+    let cluster = Cluster::new().await;
+    let id = create(&cluster, "key", &[]).await;
+    let complete = |key: &str, id: &str| format!("/bucket/{key}?uploadId={id}");
+    assert_eq!(cluster.fail("POST", &complete("key", &id), &[], "no document").await, "MalformedXML");
+    assert_eq!(cluster.fail("POST", &complete("other", &id), &[], "no document").await, "NoSuchUpload");
+    cluster.send("DELETE", &complete("key", &id), &[], "").await.unwrap();
+    assert_eq!(cluster.fail("POST", &complete("key", &id), &[], "no document").await, "NoSuchUpload");
+}

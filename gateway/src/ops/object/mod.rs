@@ -16,7 +16,7 @@ pub(super) mod dates;
 pub(super) mod group;
 pub(super) mod places;
 pub(super) mod range;
-pub(super) mod source;
+pub(crate) mod source;
 
 #[cfg(test)]
 mod flow_test;
