@@ -58,6 +58,9 @@ pub enum Command {
     /// The reading of every copy, once in four weeks or when it is asked for.
     #[command(subcommand)]
     Scrub(Scrub),
+    /// The time by which each metadata group judges what is past.
+    #[command(subcommand)]
+    Clock(Clock),
     /// Asks a health address of a process; exits with 0 where it is well. For containers.
     Health {
         #[arg(value_name = "URL", default_value = "http://127.0.0.1:9000/_cairn/health/ready")]
@@ -158,6 +161,20 @@ pub enum Scrub {
     },
     /// Shows how far it has come on each disk.
     Status {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Clock {
+    /// Shows it.
+    Show {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Has each group take the clock of its leader for it. For after a clock was wrong, once all clocks are right.
+    Reset {
         #[command(flatten)]
         endpoint: Endpoint,
     },

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::admin::{array, call, text};
-use crate::arguments::{Endpoint, Member};
+use crate::arguments::{Clock, Endpoint, Member};
 
 const API: &str = "/_cairn/admin/v1";
 /// Cells of a bar.
@@ -55,6 +55,29 @@ pub async fn member(kind: &str, command: Member) -> Result<()> {
         println!("{status}");
     } else {
         println!("Done. The cluster is {}; `cairn status` shows what is under way.", text(&status, "health"));
+    }
+    Ok(())
+}
+
+/// Runs `cairn clock ...`.
+///
+/// # Errors
+/// As every command that asks an endpoint.
+pub async fn clock(command: Clock) -> Result<()> {
+    let (endpoint, method, path) = match &command {
+        Clock::Show { endpoint } => (endpoint, Method::GET, format!("{API}/clock")),
+        Clock::Reset { endpoint } => (endpoint, Method::POST, format!("{API}/clock/reset")),
+    };
+    let clocks = call(endpoint, method, &path, Vec::new()).await?;
+    if endpoint.json {
+        println!("{clocks}");
+    } else {
+        println!("{:<7}{:<27}AHEAD OF THE GATEWAY", "GROUP", "TIME");
+        for group in array(&clocks, "groups") {
+            let ahead =
+                group["ahead_ms"].as_i64().map_or("?".to_owned(), |ahead| format!("{:.1} s", ahead as f64 / 1000.0));
+            println!("{:<7}{:<27}{ahead}", group["group"].to_string(), group["time"].as_str().unwrap_or("no answer"));
+        }
     }
     Ok(())
 }

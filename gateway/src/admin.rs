@@ -7,8 +7,9 @@
 //!   "access_key", "root", "created"}]}`.
 //! - `DELETE /_cairn/admin/v1/users/NAME` removes one that owns no buckets: 204.
 //!
-//! What concerns nodes and disks is in `cluster`, what concerns chunks in `explain`, `fsck` and `scrub`.
+//! What concerns nodes and disks is in `cluster`, the groups' time in `clock`, what concerns chunks in `explain`, `fsck` and `scrub`.
 
+mod clock;
 mod cluster;
 mod copies;
 mod explain;
@@ -54,6 +55,8 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
             cluster::change(gateway, target, change).await.map(answer)
         }
         ("GET", ("explain", "")) => explain::explain(gateway, &request).await.map(answer),
+        ("GET", ("clock", "")) => Ok(answer(clock::clock(gateway, false).await)),
+        ("POST", ("clock", "reset")) => Ok(answer(clock::clock(gateway, true).await)),
         ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, false).await)),
         ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, true).await)),
         ("POST", ("fsck", rest)) => {

@@ -163,6 +163,12 @@ impl Peers {
         self.places.insert(place.disk, place);
     }
 
+    /// Notes that disks of this node are up. One of them that goes down is waited for as others are.
+    pub fn see_own(&mut self, up: impl Iterator<Item = DiskId>) {
+        let now = Instant::now();
+        self.seen.extend(up.map(|disk| (disk, now)));
+    }
+
     /// Hearsay goes before what was kept, never before what the node itself said.
     fn learn(&mut self, place: &Place) {
         let newer = self.places.get(&place.disk).is_none_or(|known| known.incarnation < place.incarnation);
@@ -282,6 +288,17 @@ mod tests {
         assert_eq!(peers.hear(&hello(2, 9, &[(7, 4)]), false), Err(Conflict::SameNode(NodeId(2))));
         assert_eq!(peers.hear(&hello(1, 2, &[]), false), Err(Conflict::SameNode(NodeId(1))));
         assert_eq!(peers.hear(&hello(1, 1, &[]), true), Ok(()));
+    }
+
+    #[test]
+    fn a_disk_of_this_node_is_silent_since_it_was_last_up_and_not_since_it_was_opened() {
+        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
+        peers.place_own(Place { disk: disk(7), node: NodeId(1), address: "own".to_owned(), incarnation: 1 });
+        let hour = Duration::from_secs(60 * 60);
+        peers.seen.insert(disk(7), Instant::now().checked_sub(hour).unwrap());
+        assert!(peers.silent_for(disk(7)) >= hour);
+        peers.see_own([disk(7)].into_iter());
+        assert!(peers.silent_for(disk(7)) < hour);
     }
 
     #[test]

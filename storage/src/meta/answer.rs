@@ -27,6 +27,10 @@ pub(super) fn answer(view: &View<'_>, group: GroupId, query: &Query) -> Result<A
             let state: Option<GroupState> = view.load(&view.keys.state())?;
             Ok(Answer::Statistics(state.unwrap_or_default().statistics))
         }
+        Query::Clock => {
+            let state = view.load::<GroupState>(&view.keys.state())?.unwrap_or_default();
+            Ok(Answer::Clock { time_ms: state.time_ms, grace_ms: state.grace_ms })
+        }
         Query::Map
         | Query::UserByAccessKey { .. }
         | Query::UserById { .. }
@@ -155,7 +159,14 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
             };
             Ok(Answer::Parts { bucket, upload: state, parts, more })
         }
-        Query::Referenced { hashes } => referenced(view, hashes),
+        Query::Referenced { hashes } => Ok(referenced(view, hashes)?.map_or(Answer::Invalid, Answer::Referenced)),
+        Query::Collectable { hashes } => Ok(match referenced(view, hashes)? {
+            Some(referenced) => {
+                let state = view.load::<GroupState>(&view.keys.state())?.unwrap_or_default();
+                Answer::Collectable { referenced, grace_ms: state.grace_ms }
+            }
+            None => Answer::Invalid,
+        }),
         Query::References { after, limit } => references(view, after.as_ref(), bounded(*limit)),
         Query::Referrers { hashes, limit } => referrers(view, hashes, bounded(*limit)),
         Query::Repairs { limit } => repairs(view, bounded(*limit)),
@@ -185,12 +196,13 @@ fn upload_state(view: &View<'_>, bucket: BucketId, key: &str, upload: UploadId) 
     Ok(completed.map_or(UploadState::Unknown, |completed| UploadState::Completed(Box::new(completed))))
 }
 
-fn referenced(view: &View<'_>, hashes: &[[u8; 32]]) -> Result<Answer, MetaError> {
+/// For each hash, whether a manifest refers to it; `None` where there are too many.
+fn referenced(view: &View<'_>, hashes: &[[u8; 32]]) -> Result<Option<Vec<bool>>, MetaError> {
     if hashes.len() > MAX_HASHES {
-        return Ok(Answer::Invalid);
+        return Ok(None);
     }
     let mut answers = Vec::with_capacity(hashes.len());
-    let Some(first) = hashes.first() else { return Ok(Answer::Referenced(answers)) };
+    let Some(first) = hashes.first() else { return Ok(Some(answers)) };
     let mut iter = view.iter(&view.keys.all(view.keys.references_to(first).cf))?;
     for hash in hashes {
         let range = view.keys.references_to(hash);
@@ -198,7 +210,7 @@ fn referenced(view: &View<'_>, hashes: &[[u8; 32]]) -> Result<Answer, MetaError>
         answers.push(iter.key().is_some_and(|key| key < range.to.as_slice()));
         iter.status()?;
     }
-    Ok(Answer::Referenced(answers))
+    Ok(Some(answers))
 }
 
 fn references(view: &View<'_>, after: Option<&[u8; 32]>, limit: usize) -> Result<Answer, MetaError> {

@@ -15,7 +15,7 @@ use crate::types::{
 /// The payload of one Raft log entry: the commands that the leader gathered while the entry before was under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// The leader's clock when it made the entry. The state machine's time is the greatest stamp so far.
+    /// The leader's clock when it made the entry. What of it is believed: `apply/time.rs`.
     pub stamped_ms: UnixMillis,
     pub envelopes: Vec<Envelope>,
 }
@@ -207,10 +207,14 @@ pub enum Command {
     FinishRepair {
         done: Vec<([u8; 32], UnixMillis)>,
     },
-    /// Sets the grace time on which `oldest_touch_age_ms` is judged (half of it). Default 24 hours.
+    /// Sets the grace time on which `oldest_touch_age_ms` is judged (half of it), as the cluster map has it. Default 24
+    /// hours.
     SetGrace {
         grace_ms: u64,
     },
+    /// Takes the clock of the leader for the time, however far it is from what the group believed. For a person who has
+    /// seen to the clocks. Any group.
+    ResetClock,
 }
 
 /// What the root group is asked to do. As with [`Outcome`], what was ever written stays in its place, and what is new

@@ -25,6 +25,11 @@ pub enum MetaError {
 }
 
 impl MetaError {
+    /// Whether a read was to be made in memory only, and needs the disk.
+    pub(super) fn needs_disk(&self) -> bool {
+        matches!(self, Self::Database(error) if error.kind() == rocksdb::ErrorKind::Incomplete)
+    }
+
     /// `what` at `key` does not decode.
     pub(super) fn corrupt(what: &'static str, key: &[u8]) -> Self {
         Self::Corrupt { what, key: hex::encode(key) }

@@ -25,7 +25,7 @@ pub(super) struct Overlay<'a> {
     db: &'a DB,
     /// `None` where the key was deleted.
     pending: BTreeMap<Key, Option<Vec<u8>>>,
-    /// Deleted after all puts. Nothing that is put later may lie in one of them, and none is read again.
+    /// Deleted before all puts: what was pending in them is gone, what is put later stays. Never scanned.
     dropped: Vec<KeyRange>,
 }
 
@@ -44,16 +44,23 @@ impl<'a> Overlay<'a> {
         self.pending.insert(key, None);
     }
 
-    /// Deletes a range that no command looks at any more.
+    /// Deletes a range that is not scanned.
     pub(super) fn drop_range(&mut self, range: KeyRange) {
         if range.from < range.to {
+            let is_inside = |key: &Key| key.cf == range.cf && key.bytes >= range.from && key.bytes < range.to;
+            self.pending.retain(|key, _| !is_inside(key));
             self.dropped.push(range);
         }
+    }
+
+    fn is_dropped(&self, key: &Key) -> bool {
+        self.dropped.iter().any(|range| key.cf == range.cf && key.bytes >= range.from && key.bytes < range.to)
     }
 
     pub(super) fn contains(&self, key: &Key) -> Result<bool, MetaError> {
         match self.pending.get(key) {
             Some(pending) => Ok(pending.is_some()),
+            None if self.is_dropped(key) => Ok(false),
             None => Ok(self.db.get_pinned_cf(&handle(self.db, key.cf)?, &key.bytes)?.is_some()),
         }
     }
@@ -101,6 +108,9 @@ impl<'a> Overlay<'a> {
     /// All of it, as one write.
     pub(super) fn into_batch(self) -> Result<WriteBatch, MetaError> {
         let mut batch = WriteBatch::default();
+        for range in &self.dropped {
+            batch.delete_range_cf(&handle(self.db, range.cf)?, &range.from, &range.to);
+        }
         for cf in Cf::ALL {
             let handle = handle(self.db, cf)?;
             let from = Key { cf, bytes: Vec::new() };
@@ -111,9 +121,6 @@ impl<'a> Overlay<'a> {
                 }
             }
         }
-        for range in &self.dropped {
-            batch.delete_range_cf(&handle(self.db, range.cf)?, &range.from, &range.to);
-        }
         Ok(batch)
     }
 }
@@ -122,6 +129,7 @@ impl Read for Overlay<'_> {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, MetaError> {
         match self.pending.get(key) {
             Some(pending) => Ok(pending.clone()),
+            None if self.is_dropped(key) => Ok(None),
             None => Ok(self.db.get_cf(&handle(self.db, key.cf)?, &key.bytes)?),
         }
     }

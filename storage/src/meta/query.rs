@@ -9,7 +9,7 @@ use super::record::{
     BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, PartRecord, RepairEntry, UploadRecord, UserRecord,
     VersionRecord,
 };
-use crate::types::{BucketId, ClusterMap, ManifestId, UploadId, UserId};
+use crate::types::{BucketId, ClusterMap, ManifestId, UnixMillis, UploadId, UserId};
 
 /// Which bytes of an object are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,30 @@ pub enum Query {
         hashes: Vec<[u8; 32]>,
         limit: u32,
     },
+    /// `Answer::Clock`. Any group.
+    Clock,
+    /// `Answer::Collectable`: as `Referenced`, for a disk that is to judge its chunks by it.
+    Collectable {
+        hashes: Vec<[u8; 32]>,
+    },
+}
+
+impl Query {
+    /// Whether it reads a few keys only.
+    pub(super) fn is_point(&self) -> bool {
+        matches!(
+            self,
+            Self::Map
+                | Self::UserByAccessKey { .. }
+                | Self::UserById { .. }
+                | Self::Directory { .. }
+                | Self::Bucket { .. }
+                | Self::Object { .. }
+                | Self::Upload { .. }
+                | Self::Statistics
+                | Self::Clock
+        )
+    }
 }
 
 /// What came of a query.
@@ -201,6 +225,18 @@ pub enum Answer {
     /// The query is not for this kind of group, or breaks a bound.
     Invalid,
     Referrers(BTreeSet<ManifestId>),
+    Clock {
+        /// By which the group judges what is past.
+        time_ms: UnixMillis,
+        /// The grace time that was set last.
+        grace_ms: u64,
+    },
+    Collectable {
+        referenced: Vec<bool>,
+        /// The grace time of the group at the moment of the answer: until the next one is set no commit is accepted
+        /// whose chunks were touched longer ago than half of it.
+        grace_ms: u64,
+    },
 }
 
 /// The current version of a key and, as far as wanted, where its bytes are.

@@ -103,6 +103,19 @@ impl GroupStore {
         answer::answer(&self.view(), self.group, query)
     }
 
+    /// The same without a look at the disk: `None` where that does not do, and where the query may read many keys.
+    pub fn query_in_memory(&self, query: &Query) -> Result<Option<Answer>, MetaError> {
+        if !query.is_point() {
+            return Ok(None);
+        }
+        let view = self.view().in_memory();
+        match answer::answer(&view, self.group, query) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.needs_disk() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes all that the group has on this disk, durably. What is applied afterwards starts from nothing.
     pub fn wipe(&self) -> Result<(), MetaError> {
         let mut live = self.live.lock();

@@ -70,7 +70,6 @@ macro_rules! stored {
 
 stored! {
     Pointer, "generation pointer";
-    GroupState, "group state";
     Marker, "applied marker";
     StoredBucket, "bucket";
     ManifestHeader, "manifest";
@@ -116,11 +115,26 @@ pub(super) struct Pointer {
 /// What the group keeps only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GroupState {
-    /// The greatest stamp so far.
+    /// By which it is judged what is past; see `apply/time.rs`.
     pub time_ms: UnixMillis,
+    /// The greatest that `time_ms` ever was, since it was last reset.
+    pub high_ms: UnixMillis,
+    /// The grace time, as it was last set; what holds already is [`GroupState::grace_now`].
     pub grace_ms: u64,
+    /// What held when it was set, if that is less.
+    pub grace_before_ms: u64,
+    pub grace_set_ms: UnixMillis,
     /// No result is kept of operations issued before this.
     pub operations_from_ms: UnixMillis,
+    /// Results of operations issued before this may have been forgotten.
+    pub forgotten_ms: UnixMillis,
+    /// The greatest stamp, since one went back far.
+    pub stamped_ms: UnixMillis,
+    /// Of the minute without a leap that is under way, how much has passed; see `apply/time.rs`.
+    pub calm_ms: u64,
+    /// The latest issue of an operation; and as it was before each of the last ten such minutes, the oldest first.
+    pub newest_issued_ms: UnixMillis,
+    pub issued_ms: [UnixMillis; 10],
     /// No dead manifest is older than this: where a scan of the queue starts, past what was deleted from it.
     pub garbage_from_ms: UnixMillis,
     /// No remembered completed upload is older than this.
@@ -130,16 +144,85 @@ pub(super) struct GroupState {
     pub statistics: GroupStatistics,
 }
 
+impl GroupState {
+    /// The grace time by which commits are judged now. A shorter one holds at once. A longer one grows with the time since
+    /// it was set: of what was touched before that, disks may have dropped some by the shorter one.
+    pub(super) fn grace_now(&self) -> u64 {
+        self.grace_before_ms.max(self.grace_ms.min(self.time_ms.saturating_sub(self.grace_set_ms)))
+    }
+}
+
 impl Default for GroupState {
     fn default() -> Self {
+        let grace_ms = 24 * 60 * 60 * 1000;
         Self {
             time_ms: 0,
-            grace_ms: 24 * 60 * 60 * 1000,
+            high_ms: 0,
+            grace_ms,
+            grace_before_ms: grace_ms,
+            grace_set_ms: 0,
             operations_from_ms: 0,
+            forgotten_ms: 0,
+            stamped_ms: 0,
+            calm_ms: 0,
+            newest_issued_ms: 0,
+            issued_ms: [0; 10],
             garbage_from_ms: 0,
             completed_from_ms: 0,
             next_bucket: 1,
             statistics: GroupStatistics::default(),
+        }
+    }
+}
+
+/// As it was stored first.
+#[derive(Debug, Serialize, Deserialize)]
+struct GroupStateV1 {
+    time_ms: UnixMillis,
+    grace_ms: u64,
+    operations_from_ms: UnixMillis,
+    garbage_from_ms: UnixMillis,
+    completed_from_ms: UnixMillis,
+    next_bucket: u64,
+    statistics: GroupStatistics,
+}
+
+impl From<GroupStateV1> for GroupState {
+    fn from(old: GroupStateV1) -> Self {
+        let GroupStateV1 { time_ms, grace_ms, operations_from_ms, .. } = old;
+        Self {
+            time_ms,
+            high_ms: time_ms,
+            grace_ms,
+            grace_before_ms: grace_ms,
+            grace_set_ms: time_ms,
+            operations_from_ms,
+            forgotten_ms: operations_from_ms,
+            stamped_ms: time_ms,
+            calm_ms: 0,
+            newest_issued_ms: operations_from_ms,
+            issued_ms: [0; 10],
+            garbage_from_ms: old.garbage_from_ms,
+            completed_from_ms: old.completed_from_ms,
+            next_bucket: old.next_bucket,
+            statistics: old.statistics,
+        }
+    }
+}
+
+impl Stored for GroupState {
+    const WHAT: &'static str = "group state";
+    const VERSION: u8 = 2;
+
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(self, out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        match version {
+            1 => exact::<GroupStateV1>(bytes).map(Self::from),
+            2 => exact(bytes),
+            _ => None,
         }
     }
 }

@@ -119,8 +119,16 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     };
     let state = GroupState {
         time_ms: 1,
+        high_ms: 8,
         grace_ms: 2,
+        grace_before_ms: 9,
+        grace_set_ms: 10,
         operations_from_ms: 3,
+        forgotten_ms: 11,
+        stamped_ms: 12,
+        calm_ms: 13,
+        newest_issued_ms: 14,
+        issued_ms: [15, 16, 17, 18, 19, 20, 21, 22, 23, 24],
         garbage_from_ms: 4,
         completed_from_ms: 5,
         next_bucket: 6,
@@ -149,7 +157,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         form(&version(), "2a199cba1f6265a4"),
         form(&Pointer { schema: 1, generation: 2 }, "f1f378c7efc66ada"),
-        form(&state, "7b895db63392fee4"),
+        form(&state, "fbc41154747edfe2"),
         form(&Marker(Bytes::from_static(b"m")), "9eb95a95390c9310"),
         form(&StoredBucket::Kept(bucket()), "6d801f30ecd8cdca"),
         form(&StoredBucket::Purged, "2022ec9d571ba774"),
@@ -210,6 +218,17 @@ fn a_map_of_the_release_before_is_read() {
     assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "cec0977074e4805a");
     let Kept(Ok(Outcome::MapV1(kept))) = decode(&bytes, b"").unwrap() else { panic!("a map was kept") };
     assert_eq!(ClusterMap::from(*kept), read);
+}
+
+#[test]
+fn a_group_state_of_version_1_is_read() {
+    let bytes = [1, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 7];
+    let form = blake3::hash(&bytes).to_hex();
+    assert_eq!(&form[..16], "7b895db63392fee4", "as it was written");
+    let state: GroupState = decode(&bytes, b"").unwrap();
+    assert_eq!((state.time_ms, state.high_ms, state.grace_ms, state.grace_now()), (1, 1, 2, 2));
+    assert_eq!((state.operations_from_ms, state.forgotten_ms), (3, 3));
+    assert_eq!((state.next_bucket, state.statistics.queued_repairs), (6, 7));
 }
 
 #[test]

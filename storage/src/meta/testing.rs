@@ -68,6 +68,8 @@ pub(super) struct Rig {
     pub store: GroupStore,
     pub now: UnixMillis,
     pub log: Vec<(u64, Batch)>,
+    /// The stamp of the last entry.
+    stamped: UnixMillis,
     next_id: u64,
 }
 
@@ -89,7 +91,7 @@ impl Rig {
     }
 
     pub fn over(store: GroupStore) -> Self {
-        Self { store, now: START_MS, log: Vec::new(), next_id: 1 }
+        Self { store, now: START_MS, log: Vec::new(), stamped: START_MS, next_id: 1 }
     }
 
     /// An id that was not given before.
@@ -117,10 +119,24 @@ impl Rig {
         self.apply(vec![envelope]).remove(0)
     }
 
-    /// Applies one entry.
+    /// Applies one entry; before it others, as a group has them at least every minute.
     pub fn apply(&mut self, envelopes: Vec<Envelope>) -> Vec<Result<Outcome, Rejection>> {
+        const MINUTE_MS: u64 = 60 * 1000;
+        while self.now > self.stamped + MINUTE_MS {
+            self.apply_stamped(self.stamped + MINUTE_MS, Vec::new());
+        }
+        self.apply_stamped(self.now, envelopes)
+    }
+
+    /// Applies one entry of a leader whose clock says so.
+    pub fn apply_stamped(
+        &mut self,
+        stamped_ms: UnixMillis,
+        envelopes: Vec<Envelope>,
+    ) -> Vec<Result<Outcome, Rejection>> {
+        self.stamped = stamped_ms;
         let index = self.log.len() as u64 + 1;
-        let entry = (index, Batch { stamped_ms: self.now, envelopes });
+        let entry = (index, Batch { stamped_ms, envelopes });
         let results = self.store.apply(std::slice::from_ref(&entry), &index.to_be_bytes()).unwrap();
         self.log.push(entry);
         results.into_iter().next().unwrap()

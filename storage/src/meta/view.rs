@@ -1,6 +1,6 @@
 //! A group's state at one moment, for reads that must agree.
 
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, Snapshot};
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, ReadTier, Snapshot};
 
 use super::error::MetaError;
 use super::overlay::{Read, handle};
@@ -14,17 +14,31 @@ pub(super) type Iter<'a> = DBRawIteratorWithThreadMode<'a, DB>;
 pub(super) struct View<'a> {
     db: &'a DB,
     snapshot: Snapshot<'a>,
+    /// Whether what is not in memory is an error, [`MetaError::needs_disk`], rather than read.
+    in_memory: bool,
     pub(super) keys: Keys,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(db: &'a DB, keys: Keys) -> Self {
-        Self { db, snapshot: db.snapshot(), keys }
+        Self { db, snapshot: db.snapshot(), in_memory: false, keys }
+    }
+
+    pub(super) fn in_memory(self) -> Self {
+        Self { in_memory: true, ..self }
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if self.in_memory {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        options
     }
 
     /// An iterator over `range`, at its start. It may be moved, but never past the range's end.
     pub(super) fn iter(&self, range: &KeyRange) -> Result<Iter<'_>, MetaError> {
-        let mut options = ReadOptions::default();
+        let mut options = self.options();
         options.set_iterate_upper_bound(range.to.clone());
         let mut iter = self.snapshot.raw_iterator_cf_opt(&handle(self.db, range.cf)?, options);
         iter.seek(&range.from);
@@ -78,6 +92,6 @@ impl<'a> View<'a> {
 
 impl Read for View<'_> {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, MetaError> {
-        Ok(self.snapshot.get_cf(&handle(self.db, key.cf)?, &key.bytes)?)
+        Ok(self.snapshot.get_cf_opt(&handle(self.db, key.cf)?, &key.bytes, self.options())?)
     }
 }

@@ -33,6 +33,8 @@ pub async fn greet(inner: Arc<Inner>) {
             joins = resolve(&inner.options.join).await;
         }
         let map = inner.map();
+        let own = inner.local_disks();
+        inner.peers.lock().see_own(own.iter().filter(|disk| disk.is_up()).map(|disk| disk.id()));
         let addresses = inner.peers.lock().to_greet(&map, &joins, &inner.entry.address);
         let hello = inner.own_hello();
         let greetings = addresses.iter().map(async |address| {

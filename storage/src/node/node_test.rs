@@ -547,3 +547,30 @@ async fn small_puts_per_second() {
     }
     node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_hours_ahead_and_is_set_back_does_not_stop_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), 3).await;
+    let client = node.client();
+    let now = crate::types::now_ms();
+    for group in [ROOT_GROUP, GROUP] {
+        for hours in [1, 3, 5, 5] {
+            node.view.inner.replicas.propose_stamped(group, now + hours * 3_600_000).await;
+        }
+        // What was under way as the clock went back may be refused; what comes after is not.
+        let _ = client.command(group, Command::Nothing).await;
+        client.command(group, Command::Nothing).await.unwrap().unwrap();
+        let time = async || match client.query(group, Query::Clock).await.unwrap() {
+            Answer::Clock { time_ms, .. } => time_ms,
+            other => panic!("{other:?}"),
+        };
+        assert!(time().await < now + 3_600_000);
+
+        // Where it is within what clocks may be apart, or far behind, a person can set it.
+        client.command(group, Command::ResetClock).await.unwrap().unwrap();
+        let reset = time().await;
+        assert!((now..=crate::types::now_ms()).contains(&reset), "{reset} {now}");
+    }
+    node.shutdown().await;
+}

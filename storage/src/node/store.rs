@@ -19,7 +19,10 @@ pub fn open(db: Arc<DB>, group: GroupId) -> Result<Arc<dyn StateMachineStore>, S
 
 impl From<MetaError> for StoreError {
     fn from(error: MetaError) -> Self {
-        Self(error.to_string())
+        match error {
+            MetaError::Database(_) => Self::Disk(error.to_string()),
+            _ => Self::State(error.to_string()),
+        }
     }
 }
 
@@ -34,6 +37,10 @@ impl StateMachineStore for Store {
 
     fn query(&self, query: &Query) -> Result<Answer, StoreError> {
         Ok(self.0.query(query)?)
+    }
+
+    fn query_in_memory(&self, query: &Query) -> Result<Option<Answer>, StoreError> {
+        Ok(self.0.query_in_memory(query)?)
     }
 
     fn snapshot(&self) -> Result<Box<dyn SnapshotFrames>, StoreError> {
@@ -80,7 +87,7 @@ impl Frames {
                 }
             }
         };
-        let failed = |error: &dyn std::fmt::Display| StoreError(format!("a snapshot cannot be read: {error}"));
+        let failed = |error: &dyn std::fmt::Display| StoreError::Disk(format!("a snapshot cannot be read: {error}"));
         std::thread::Builder::new().name("meta-snapshot".to_owned()).spawn(read).map_err(|error| failed(&error))?;
         let marker = open.recv().map_err(|error| failed(&error))??;
         Ok(Self { marker, frames })

@@ -20,7 +20,7 @@ use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
     Options, WriteBufferManager,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::codec::{self, FormatError, ReplicaRecord};
 use super::keys;
@@ -64,7 +64,12 @@ pub struct DiskDb {
     writer: Arc<Writer>,
     /// The sequence number that the promise file has.
     noted: AtomicU64,
+    /// Room for queries that read the disk.
+    readers: Arc<Semaphore>,
 }
+
+/// How many queries read a disk at a time.
+const READERS: usize = 32;
 
 impl DiskDb {
     /// Opens the database at `path` (`DIR/meta`), or makes a new one. Blocks.
@@ -93,7 +98,14 @@ impl DiskDb {
         let db = Arc::new(db);
         let writer = Writer::start(disk, db.clone()).map_err(io)?;
         remove_leftovers(&path.join("incoming")).map_err(io)?;
-        Ok(Arc::new(Self { disk, path: path.to_owned(), db, writer, noted: AtomicU64::new(promised) }))
+        Ok(Arc::new(Self {
+            disk,
+            path: path.to_owned(),
+            db,
+            writer,
+            noted: AtomicU64::new(promised),
+            readers: Arc::new(Semaphore::new(READERS)),
+        }))
     }
 
     pub fn disk(&self) -> DiskId {
@@ -107,6 +119,10 @@ impl DiskDb {
 
     pub(super) fn writer(&self) -> &Arc<Writer> {
         &self.writer
+    }
+
+    pub(super) fn readers(&self) -> &Arc<Semaphore> {
+        &self.readers
     }
 
     /// What its writer did since the database was opened.

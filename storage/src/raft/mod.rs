@@ -39,7 +39,7 @@ pub use codec::{FormatError, ReplicaRecord};
 pub use consensus::Applied;
 pub use disk_db::{DiskDb, DiskDbOptions, OpenError};
 pub use network::{RemoteTransport, TransportError};
-pub use replica::ReplicaStatus;
+pub use replica::{Ended, ReplicaStatus};
 pub use replicas::{ChangeError, Origin, Replicas, StartError};
 pub use settings::Settings;
 pub use store::{SnapshotFrames, StateMachineStore, StoreError, Stores};

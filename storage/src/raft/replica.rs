@@ -1,6 +1,7 @@
 //! One replica: its log, its state machine, its openraft and the queues before it. Made and ended by `replicas`.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +17,8 @@ use super::disk_db::DiskDb;
 use super::log_store::Log;
 use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
-use super::state_machine::SnapshotData;
-use super::store::StateMachineStore;
+use super::state_machine::{Broken, SnapshotData};
+use super::store::{StateMachineStore, StoreError};
 use super::transfer::{Incoming, Received, Sent};
 use crate::meta::{Answer, Query};
 use crate::types::{DiskId, GroupId, ReplicaId};
@@ -37,6 +38,7 @@ pub(super) struct Replica {
     /// The index after the last applied entry.
     pub(super) next: watch::Receiver<u64>,
     pub(super) installed: Arc<AtomicU64>,
+    pub(super) broken: Broken,
     pub(super) incoming: Mutex<Option<Incoming>>,
     pub(super) stopped: AtomicBool,
 }
@@ -60,10 +62,14 @@ impl Replica {
         look(&self.raft.metrics().borrow_watched())
     }
 
-    /// Whether openraft has stopped, for whatever reason. One that is busy has not.
-    pub(super) async fn has_ended(&self) -> bool {
+    /// Why openraft has stopped, if it has, for whatever reason. One that is busy has not.
+    pub(super) async fn has_ended(&self) -> Option<Ended> {
         let asked = self.raft.with_raft_state(|_| ());
-        tokio::time::timeout(Duration::from_millis(200), asked).await.is_ok_and(|answer| answer.is_err())
+        let error = tokio::time::timeout(Duration::from_millis(200), asked).await.ok()?.err()?;
+        let broken = self.broken.get();
+        let why = broken.cloned().unwrap_or_else(|| error.to_string());
+        let (group, replica, disk) = (self.group, self.id, self.disk.disk());
+        Some(Ended { group, replica, disk, broken: broken.is_some(), why })
     }
 
     pub(super) fn membership(&self) -> Arc<StoredMembership> {
@@ -88,18 +94,40 @@ impl Replica {
         next.wait_for(|next| *next > index).await.map(drop).map_err(|_| Missed::Unavailable)
     }
 
-    /// Answers from the state as it is now: point reads here and now, what may take longer on the blocking pool.
+    /// Answers from the state as it is now: from memory here and now, where that will do; else on the blocking pool, and
+    /// not more of those at a time than the disk's share of it, so that one that hangs leaves the others theirs.
     pub(super) async fn query(&self, query: Query) -> Result<Answer, Missed> {
-        let result = if is_point(&query) {
-            self.store.query(&query)
-        } else {
-            let store = self.store.clone();
-            tokio::task::spawn_blocking(move || store.query(&query)).await.map_err(|_| Missed::Unavailable)?
+        let in_memory = catch_unwind(AssertUnwindSafe(|| self.store.query_in_memory(&query)));
+        let answer = match in_memory {
+            Ok(Ok(Some(answer))) => Ok(answer),
+            Ok(Ok(None)) => {
+                let (store, readers) = (self.store.clone(), self.disk.readers().clone());
+                let permit = readers.acquire_owned().await.map_err(|_| Missed::Unavailable)?;
+                let read = move || {
+                    let answer = store.query(&query);
+                    drop(permit);
+                    answer
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                read.unwrap_or_else(|error| Err(StoreError::State(error.to_string())))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::State("it panicked".to_owned())),
         };
-        result.map_err(|error| {
+        answer.map_err(|error| match error {
             // What cannot be read here can be read on another disk, if that one leads.
-            self.disk.fail(&format!("a query failed: {error}"));
-            Missed::Unavailable
+            StoreError::Disk(why) => {
+                self.disk.fail(&format!("a query failed: {why}"));
+                Missed::Unavailable
+            }
+            // Nor could another replica read it.
+            StoreError::State(why) => {
+                let why = format!("the state of group {} cannot be read: {why}", self.group);
+                tracing::error!(disk = %self.disk.disk(), %why, "a query failed");
+                metrics::counter!("cairn_raft_broken_total").increment(1);
+                let _ = self.broken.set(why.clone());
+                Missed::Refused(why)
+            }
         })
     }
 
@@ -199,6 +227,7 @@ impl Replica {
             installed_snapshots: self.installed.load(Ordering::Relaxed),
             voters: metrics.membership_config.voter_ids().collect(),
             members: metrics.membership_config.nodes().map(|(replica, disk)| (*replica, *disk)).collect(),
+            broken: self.broken.get().cloned(),
         })
     }
 }
@@ -231,19 +260,17 @@ pub struct ReplicaStatus {
     pub voters: Vec<ReplicaId>,
     /// Voters and learners, with their disks.
     pub members: Vec<(ReplicaId, DiskId)>,
+    /// What of its state could not be read or changed, for what it holds.
+    pub broken: Option<String>,
 }
 
-/// Whether a query reads a few keys only.
-fn is_point(query: &Query) -> bool {
-    matches!(
-        query,
-        Query::Map
-            | Query::UserByAccessKey { .. }
-            | Query::UserById { .. }
-            | Query::Directory { .. }
-            | Query::Bucket { .. }
-            | Query::Object { .. }
-            | Query::Upload { .. }
-            | Query::Statistics
-    )
+/// A replica that does not run, though its disk does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub group: GroupId,
+    pub replica: ReplicaId,
+    pub disk: DiskId,
+    /// Whether it broke on what all replicas of its group have: another in its place would, too.
+    pub broken: bool,
+    pub why: String,
 }

@@ -19,7 +19,7 @@ use super::log_store::Log;
 use super::network::{Connections, RemoteTransport};
 use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
-use super::replica::{Replica, ReplicaStatus};
+use super::replica::{Ended, Replica, ReplicaStatus};
 use super::settings::Settings;
 use super::state_machine::StateMachine;
 use super::store::{StoreError, Stores};
@@ -36,7 +36,10 @@ pub enum StartError {
     /// Another replica of the group lives on the disk, or this one is there already, or is not there.
     #[error("replica {replica} of group {group} is refused: {why}")]
     Refused { group: GroupId, replica: ReplicaId, why: String },
-    /// The disk or its state machine failed.
+    /// Its state machine broke on what it holds, which is the same on all disks: another in its place would break, too.
+    #[error("replica {replica} of group {group} cannot go on from its state: {why}")]
+    Broken { group: GroupId, replica: ReplicaId, why: String },
+    /// The disk failed.
     #[error("replica {replica} of group {group} cannot be started: {why}")]
     Failed { group: GroupId, replica: ReplicaId, why: String },
 }
@@ -73,6 +76,8 @@ pub(super) struct Inner {
     stores: Arc<dyn Stores>,
     groups: RwLock<HashMap<GroupId, Group>>,
     disks: Mutex<HashMap<DiskId, DiskTasks>>,
+    /// What does not run on the disks of this process, though it should.
+    ended: Mutex<BTreeMap<(GroupId, ReplicaId), Ended>>,
     upkeep: Mutex<Option<AbortHandle>>,
 }
 
@@ -114,6 +119,10 @@ impl Inner {
         self.groups.read().get(&group).map(|group| group.members.clone()).unwrap_or_default()
     }
 
+    pub(super) fn note_ended(&self, ended: Ended) {
+        self.ended.lock().insert((ended.group, ended.replica), ended);
+    }
+
     /// Ends the replicas that `which` picks.
     pub(super) async fn stop_replicas(&self, which: impl Fn(&Replica) -> bool) {
         let going: Vec<_> = self.all().into_iter().filter(|replica| which(replica)).collect();
@@ -143,6 +152,7 @@ impl Replicas {
             stores,
             groups: RwLock::default(),
             disks: Mutex::default(),
+            ended: Mutex::default(),
             upkeep: Mutex::default(),
         });
         let task = tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
@@ -152,6 +162,26 @@ impl Replicas {
 
     /// Starts a replica on a disk of this process. When the disk fails later, it ends by itself.
     pub async fn start_replica(
+        &self,
+        db: Arc<DiskDb>,
+        group: GroupId,
+        replica: ReplicaId,
+        origin: Origin,
+    ) -> Result<(), StartError> {
+        let disk = db.disk();
+        let started = self.try_start(db, group, replica, origin).await;
+        match &started {
+            Ok(()) => drop(self.inner.ended.lock().remove(&(group, replica))),
+            Err(StartError::Lost { why, .. } | StartError::Broken { why, .. }) => {
+                let broken = matches!(started, Err(StartError::Broken { .. }));
+                self.inner.note_ended(Ended { group, replica, disk, broken, why: why.clone() });
+            }
+            Err(StartError::Refused { .. } | StartError::Failed { .. }) => {}
+        }
+        started
+    }
+
+    async fn try_start(
         &self,
         db: Arc<DiskDb>,
         group: GroupId,
@@ -173,11 +203,14 @@ impl Replicas {
         };
         let prepared = tokio::task::spawn_blocking(move || preparation.run()).await;
         let (log, machine, store) = prepared.map_err(|error| failed(error.to_string()))??;
-        let (next, installed) = (machine.next(), machine.installed());
+        let (next, installed, broken) = (machine.next(), machine.installed(), machine.broken());
         let connections = Connections { registry: Arc::downgrade(&self.inner), group };
-        let raft = Raft::new(replica, self.inner.config.clone(), connections, log.clone(), machine)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let raft = Raft::new(replica, self.inner.config.clone(), connections, log.clone(), machine).await;
+        // What was committed is applied again before it runs.
+        let raft = raft.map_err(|error| match broken.get() {
+            Some(why) => StartError::Broken { group, replica, why: why.clone() },
+            None => failed(error.to_string()),
+        })?;
         let settings = &self.inner.settings;
         let started = Arc::new(Replica {
             group,
@@ -190,6 +223,7 @@ impl Replicas {
             store,
             next,
             installed,
+            broken,
             incoming: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -222,6 +256,7 @@ impl Replicas {
     /// user is gone.
     pub async fn remove_disk(&self, disk: DiskId) {
         let tasks = self.inner.disks.lock().remove(&disk);
+        self.inner.ended.lock().retain(|_, ended| ended.disk != disk);
         self.inner.stop_replicas(|replica| replica.disk.disk() == disk).await;
         if let Some(DiskTasks { db, watch }) = tasks {
             watch.abort();
@@ -248,6 +283,7 @@ impl Replicas {
         if self.inner.find(group, replica).is_some() {
             return Err(StartError::Refused { group, replica, why: "it runs".to_owned() });
         }
+        self.inner.ended.lock().remove(&(group, replica));
         let stores = self.inner.stores.clone();
         let cluster = self.inner.cluster;
         tokio::task::spawn_blocking(move || {
@@ -288,6 +324,11 @@ impl Replicas {
     /// Who may be asked about a group of which no replica runs here; from the cluster map.
     pub fn set_members(&self, group: GroupId, members: Vec<(ReplicaId, DiskId)>) {
         self.inner.groups.write().entry(group).or_default().members = members.into();
+    }
+
+    /// The replicas that should run here, and do not.
+    pub fn ended(&self) -> Vec<Ended> {
+        self.inner.ended.lock().values().cloned().collect()
     }
 
     /// The replicas that run here.
@@ -437,18 +478,22 @@ impl Preparation {
             io::ErrorKind::InvalidData => StartError::Lost { group, replica, why: error.to_string() },
             _ => failed(&error),
         })?;
-        let store = self.stores.open(self.db.database().clone(), group).map_err(|error| failed(&error))?;
+        let broken = |error: StoreError| match error {
+            StoreError::Disk(why) => StartError::Failed { group, replica, why },
+            StoreError::State(why) => StartError::Broken { group, replica, why },
+        };
+        let store = self.stores.open(self.db.database().clone(), group).map_err(broken)?;
         if self.origin == Origin::New {
             if !log.is_empty() {
                 return Err(self.refused("it is not new: it has voted or has entries"));
             }
             // What a crash left of a start, or a retired replica's.
-            store.wipe().map_err(|error: StoreError| failed(&error))?;
+            store.wipe().map_err(broken)?;
         }
         if !known {
             self.write_record().map_err(|error| failed(&error))?;
         }
-        let machine = StateMachine::open(self.db.clone(), store.clone()).map_err(|error| failed(&error))?;
+        let machine = StateMachine::open(self.db.clone(), store.clone()).map_err(broken)?;
         Ok((log, machine, store))
     }
 

@@ -8,6 +8,7 @@ use super::super::testing::*;
 use super::super::{DiskDb, Settings};
 use super::*;
 use crate::client::{MetaService, ServiceError};
+use crate::meta::Query;
 use crate::types::MAX_COMMAND_LEN;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -336,5 +337,64 @@ async fn a_replica_without_its_memory_is_refused() {
     process.replicas.start_replica(db.clone(), GROUP, ReplicaId(6), Origin::New).await.unwrap();
     process.dbs.insert(6, db);
     assert_eq!(process.count_on(6), 0);
+    process.replicas.shutdown().await;
+}
+
+/// The group `GROUP` on three disks, and another on the first of them.
+async fn two_groups() -> (Process, GroupId) {
+    let brief = Settings { retry_for: Duration::from_secs(2), ..settings() };
+    let process = Process::formed(&[1, 2, 3], brief).await;
+    let other = GroupId(GROUP.0 + 1);
+    process.replicas.start_replica(process.dbs[&1].clone(), other, ReplicaId(81), Origin::New).await.unwrap();
+    process.replicas.initialize(other, BTreeMap::from([(ReplicaId(81), disk(1))])).await.unwrap();
+    process.until("a leader", |process| process.replicas.ready(other)).await;
+    (process, other)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_breaks_the_state_machine_stops_its_group_and_nothing_else() {
+    for breaks in [BREAKS, PANICS] {
+        let (mut process, other) = two_groups().await;
+        process.put(1).await;
+        let result = process.replicas.command(GROUP, envelope(breaks, 0)).await;
+        assert!(matches!(result, Err(ServiceError::Unavailable)), "{result:?}");
+        let stopped = |process: &Process| process.replicas.ended().len() == 3;
+        process.until("the end of all replicas", stopped).await;
+        let ended = process.replicas.ended();
+        assert!(
+            ended.iter().all(|ended| ended.broken && ended.group == GROUP && ended.why.contains("toy")),
+            "{ended:?}"
+        );
+        for db in process.dbs.values() {
+            assert_eq!(*db.failure().borrow(), None, "the disks go on");
+        }
+        process.replicas.command(other, envelope(2, 0)).await.unwrap().unwrap();
+
+        // Neither does it take the disk along at the next start.
+        process.remove(1).await;
+        assert_eq!(process.replicas.ended().len(), 2, "what is not here is not waited for");
+        let db = open(disk(1), &process.path(1)).await;
+        let again = process.replicas.start_replica(db.clone(), GROUP, ReplicaId(1), Origin::Existing).await;
+        assert!(matches!(again, Ok(()) | Err(StartError::Broken { .. })), "{again:?}");
+        process.replicas.start_replica(db, other, ReplicaId(81), Origin::Existing).await.unwrap();
+        process.replicas.command(other, envelope(3, 0)).await.unwrap().unwrap();
+        process.replicas.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_breaks_the_state_machine_is_refused_and_fails_no_disk() {
+    let (process, other) = two_groups().await;
+    for group in [GROUP, other] {
+        for query in [Query::Users, Query::Map] {
+            let result = process.replicas.query(group, query).await;
+            assert!(matches!(result, Err(ServiceError::Refused(_))), "{result:?}");
+        }
+        process.replicas.command(group, envelope(1, 0)).await.unwrap().unwrap();
+        assert!(process.replicas.status(group).unwrap().broken.is_some(), "and it is seen");
+    }
+    for db in process.dbs.values() {
+        assert_eq!(*db.failure().borrow(), None);
+    }
     process.replicas.shutdown().await;
 }

@@ -261,6 +261,17 @@ impl Replicas {
     }
 }
 
+#[cfg(test)]
+impl Replicas {
+    /// Appends an entry without commands, as a leader does whose clock says `stamped_ms`.
+    pub(crate) async fn propose_stamped(&self, group: GroupId, stamped_ms: u64) {
+        let leader = leader_of(&self.inner.replicas(group)).expect("a leader here");
+        let joined = codec::join_batch(stamped_ms, &[]).expect("a batch");
+        let batch = crate::meta::Batch { stamped_ms, envelopes: Vec::new() };
+        leader.raft.client_write(super::consensus::Proposal::new(batch, joined)).await.expect("a commit");
+    }
+}
+
 impl Inner {
     async fn ask(&self, group: GroupId, replica: ReplicaId, disk: DiskId, body: Body) -> Result<Reply, Missed> {
         self.ask_within(group, replica, disk, body, REMOTE_TIMEOUT).await

@@ -2,8 +2,8 @@
 //! out and takes in snapshots. What the commands do is the store's business.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
@@ -32,18 +32,22 @@ pub struct StateMachine {
     next: watch::Sender<u64>,
     /// How many snapshots were installed.
     installed: Arc<AtomicU64>,
+    broken: Broken,
 }
+
+/// Why the state machine takes no more commands, or did not answer a query: not for the disk, but for what it holds.
+pub(super) type Broken = Arc<OnceLock<String>>;
 
 impl StateMachine {
     /// Takes up where the store is. Blocks.
     pub(super) fn open(disk: Arc<DiskDb>, store: Arc<dyn StateMachineStore>) -> Result<Self, StoreError> {
         let marker = store.applied()?;
         let (applied, membership) = match marker {
-            Some(marker) => codec::decode_marker(&marker).map_err(|error| StoreError(error.to_string()))?,
+            Some(marker) => codec::decode_marker(&marker).map_err(|error| StoreError::State(error.to_string()))?,
             None => Default::default(),
         };
         let next = watch::Sender::new(applied.map_or(0, |id| id.index() + 1));
-        Ok(Self { disk, store, applied, membership, next, installed: Arc::default() })
+        Ok(Self { disk, store, applied, membership, next, installed: Arc::default(), broken: Arc::default() })
     }
 
     /// Follows the index after the last applied entry.
@@ -56,13 +60,27 @@ impl StateMachine {
         self.installed.clone()
     }
 
-    /// Runs `work` on the blocking pool.
+    pub(super) fn broken(&self) -> Broken {
+        self.broken.clone()
+    }
+
+    /// Runs `work` on the blocking pool. A panic in it is the state's doing.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn StateMachineStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> io::Result<Result<T, StoreError>> {
+    ) -> Result<T, StoreError> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&*store)).await.map_err(io::Error::other)
+        match tokio::task::spawn_blocking(move || work(&*store)).await {
+            Ok(done) => done,
+            Err(error) => Err(StoreError::State(error.to_string())),
+        }
+    }
+
+    /// What cannot be written cannot be trusted, nor can anything else on this disk.
+    fn fail_disk(&self, error: &StoreError) {
+        if let StoreError::Disk(why) = error {
+            self.disk.fail(&format!("a state machine failed: {why}"));
+        }
     }
 
     async fn apply_run(&mut self, run: &mut Run) -> io::Result<()> {
@@ -77,10 +95,14 @@ impl StateMachine {
                 let entries: Vec<_> = entries.iter().map(|(index, proposal)| (*index, &**proposal.batch())).collect();
                 store.apply(&entries, &marker)
             })
-            .await?
+            .await
             .map_err(|error| {
-                // What cannot be written cannot be trusted, nor can anything else on this disk.
-                self.disk.fail(&format!("a state machine failed: {error}"));
+                self.fail_disk(&error);
+                if let StoreError::State(why) = &error {
+                    tracing::error!(disk = %self.disk.disk(), %why, "a command breaks the state machine of its group");
+                    metrics::counter!("cairn_raft_broken_total").increment(1);
+                    let _ = self.broken.set(why.clone());
+                }
                 io::Error::other(error)
             })?;
         self.applied = Some(applied);
@@ -173,7 +195,10 @@ impl RaftStateMachine<Consensus> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, mut snapshot: SnapshotData) -> Result<(), io::Error> {
         let marker = codec::encode_marker(meta.last_log_id.as_ref(), &meta.last_membership)?;
-        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await?.map_err(io::Error::other)?;
+        self.blocking(move |store| store.install(&mut *snapshot, &marker)).await.map_err(|error| {
+            self.fail_disk(&error);
+            io::Error::other(error)
+        })?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.next.send_replace(self.applied.map_or(0, |id| id.index() + 1));
@@ -204,7 +229,7 @@ struct NoFrames;
 
 impl SnapshotFrames for NoFrames {
     fn next_frame(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError("a marker has no content".to_owned()))
+        Err(StoreError::State("a marker has no content".to_owned()))
     }
 
     fn marker(&self) -> Option<&[u8]> {

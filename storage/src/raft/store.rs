@@ -8,10 +8,17 @@ use super::consensus::Applied;
 use crate::meta::{Answer, Batch, Query};
 use crate::types::GroupId;
 
-/// Why a store could not do what it was asked: its database failed, or holds what it cannot read. The replica stops.
+/// Why a store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// Its database failed: nothing on the disk can be trusted any more.
+    #[error("{0}")]
+    Disk(String),
+    /// The state holds what it cannot hold, or does not take what it must take. All replicas of the group have the same
+    /// state, so that it would be the same on any disk: the group stops, and everything else on the disk goes on.
+    #[error("{0}")]
+    State(String),
+}
 
 /// The state of one group on one disk. All calls block, for microseconds unless said otherwise.
 pub trait StateMachineStore: Send + Sync + 'static {
@@ -23,8 +30,11 @@ pub trait StateMachineStore: Send + Sync + 'static {
     /// fsync. No entries: the marker alone. Answers for each entry what came of its commands.
     fn apply(&self, entries: &[(u64, &Batch)], marker: &[u8]) -> Result<Vec<Applied>, StoreError>;
 
-    /// Answers from the state as it is. Lists may block for milliseconds.
+    /// Answers from the state as it is. Blocks, for as long as the disk takes.
     fn query(&self, query: &Query) -> Result<Answer, StoreError>;
+
+    /// The same, if all that it takes is in memory; `None` where it is not, or may take long. Does not block.
+    fn query_in_memory(&self, query: &Query) -> Result<Option<Answer>, StoreError>;
 
     /// A view of the whole state and its marker, which later writes do not change. Costs nothing until it is read.
     fn snapshot(&self) -> Result<Box<dyn SnapshotFrames>, StoreError>;

@@ -18,7 +18,12 @@ use crate::types::{ClusterId, DiskId, GroupId, OperationId, ReplicaId, now_ms};
 
 pub(super) const GROUP: GroupId = GroupId(7);
 
-/// Remembers which operations it has seen. `Query::Referenced` tells of single ones, `Query::Statistics` how many.
+/// An operation that the toy cannot apply, and one on which it panics.
+pub(super) const BREAKS: u64 = 0xbbbb_0001;
+pub(super) const PANICS: u64 = 0xbbbb_0002;
+
+/// Remembers which operations it has seen. `Query::Referenced` tells of single ones, `Query::Statistics` how many. It
+/// cannot answer `Query::Users`, and panics on `Query::Map`.
 pub(super) struct Toy {
     db: Arc<DB>,
     group: GroupId,
@@ -33,11 +38,11 @@ impl Toy {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let family = self.db.cf_handle(TOY).expect("the toy's column family");
-        self.db.get_cf(&family, key).map_err(|error| StoreError(error.to_string()))
+        self.db.get_cf(&family, key).map_err(|error| StoreError::Disk(error.to_string()))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
-        self.db.write(batch).map_err(|error| StoreError(error.to_string()))
+        self.db.write(batch).map_err(|error| StoreError::Disk(error.to_string()))
     }
 
     fn operations(&self) -> Vec<Vec<u8>> {
@@ -64,6 +69,11 @@ impl StateMachineStore for Toy {
         let mut results = Vec::new();
         for (index, entry) in entries {
             for envelope in &entry.envelopes {
+                match envelope.operation.random {
+                    BREAKS => return Err(StoreError::State("a corrupt toy".to_owned())),
+                    PANICS => panic!("a toy that panics"),
+                    _ => {}
+                }
                 let key = self.key(b'o', &envelope.operation.random.to_be_bytes());
                 batch.put_cf(&family, key, index.to_be_bytes());
             }
@@ -84,7 +94,17 @@ impl StateMachineStore for Toy {
                 let objects = self.operations().len() as u64;
                 Ok(Answer::Statistics(GroupStatistics { objects, ..Default::default() }))
             }
+            Query::Users => Err(StoreError::State("a corrupt toy".to_owned())),
+            Query::Map => panic!("a toy that panics"),
             _ => Ok(Answer::Invalid),
+        }
+    }
+
+    fn query_in_memory(&self, query: &Query) -> Result<Option<Answer>, StoreError> {
+        // What breaks does so in either way.
+        match query {
+            Query::Users | Query::Map if self.group != GROUP => self.query(query).map(Some),
+            _ => Ok(None),
         }
     }
 

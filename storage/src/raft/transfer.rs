@@ -106,7 +106,7 @@ impl Received {
 
 impl SnapshotFrames for Received {
     fn next_frame(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read().map_err(|error| StoreError(format!("a received snapshot cannot be read: {error}")))
+        self.read().map_err(|error| StoreError::Disk(format!("a received snapshot cannot be read: {error}")))
     }
 
     fn marker(&self) -> Option<&[u8]> {

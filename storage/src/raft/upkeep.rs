@@ -24,8 +24,10 @@ pub(super) async fn run(inner: Weak<Inner>) {
         round = round.wrapping_add(1);
         for replica in inner.all() {
             publish(&replica);
-            if replica.has_ended().await {
-                tracing::error!(group = %replica.group, replica = %replica.id, "a replica has ended by itself");
+            if let Some(ended) = replica.has_ended().await {
+                let why = &ended.why;
+                tracing::error!(group = %replica.group, replica = %replica.id, why, "a replica has ended by itself");
+                inner.note_ended(ended);
                 inner.stop_replicas(|candidate| std::ptr::eq(candidate, &*replica)).await;
             } else {
                 cut_log(&replica, &inner.settings).await;

@@ -19,8 +19,18 @@ pub enum Verdict {
     Drop,
 }
 
-/// Judges a chunk by what its group says. `referenced` must have been asked after `info` was read: a chunk that is
-/// committed after the question was touched within half the grace time before, and is not condemned for the grace time.
+/// Judges a chunk by what its group says. `referenced` and `grace_ms` must be one answer of the group, asked after `info`
+/// was read and after it was `now`.
+///
+/// Why no live chunk is dropped, whatever the grace time is set to. Let the chunk be touched at t0, condemned after that,
+/// and dropped because a question at tq found it condemned for the grace time G that the group had at tq; so tq >= t0 + G.
+/// - A commit before tq is seen by the question.
+/// - A commit after tq is judged by a grace time of at most G, unless a longer one was set after tq. By G it is refused:
+///   its chunk was touched longer ago than G / 2. A longer one that was set at ts > tq counts as the time since ts at
+///   most, and the chunk was touched before ts: longer ago than half of that.
+/// - A shorter one holds for commits before any disk can hear of it.
+///
+/// So nobody needs to have heard of anything: a disk that was away, or a node that still has an older map, asks first.
 pub fn judge(info: &ChunkInfo, referenced: bool, now: UnixMillis, grace_ms: u64) -> Verdict {
     match (referenced, info.condemned_ms) {
         (true, None) => Verdict::Keep,
@@ -73,6 +83,10 @@ pub fn need(homes: &[(DiskId, HomeState)], known: &[DiskId], queued_ms: UnixMill
     }
     need
 }
+
+#[cfg(test)]
+#[path = "plan_test.rs"]
+mod model;
 
 #[cfg(test)]
 mod tests {

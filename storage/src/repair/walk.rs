@@ -54,8 +54,7 @@ pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStor
     let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
     let mut checked: Option<Checked> = None;
     let mut seen = (world.generation(), now_ms(), Instant::now());
-    let mut walk =
-        Walk { world, disk, store, grace_ms: options.grace_ms, misplaced: 0, unsettled: false, new_map_ms: 0 };
+    let mut walk = Walk { world, disk, store, misplaced: 0, unsettled: false, new_map_ms: 0 };
     loop {
         let begun = Instant::now();
         let generation = walk.world.generation();
@@ -116,7 +115,6 @@ struct Walk {
     world: Arc<dyn World>,
     disk: DiskId,
     store: Arc<ChunkStore>,
-    grace_ms: u64,
     /// Chunks of this walk that have their homes elsewhere, and are still here.
     misplaced: u64,
     /// Whether something is left to be looked at soon: a misplaced chunk, or a home that lacked one.
@@ -184,14 +182,15 @@ impl Walk {
         check_homes: bool,
     ) -> Result<(), StepError> {
         let hashes = chunks.iter().map(|(id, _)| id.hash).collect();
-        let referenced = match self.world.client().query(group, Query::Referenced { hashes }).await? {
-            Answer::Referenced(referenced) if referenced.len() == chunks.len() => referenced,
+        // What was condemned for the grace time by now was so when the group answered.
+        let now = now_ms();
+        let (referenced, grace_ms) = match self.world.client().query(group, Query::Collectable { hashes }).await? {
+            Answer::Collectable { referenced, grace_ms } if referenced.len() == chunks.len() => (referenced, grace_ms),
             _ => return Err(StepError::Answer),
         };
-        let now = now_ms();
         let (mut clear, mut condemn, mut drop, mut live) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for ((id, info), referenced) in chunks.iter().zip(referenced) {
-            match judge(info, referenced, now, self.grace_ms) {
+            match judge(info, referenced, now, grace_ms) {
                 Verdict::Keep => {}
                 Verdict::Clear => clear.push(*id),
                 Verdict::Condemn => condemn.push(*id),
@@ -211,7 +210,7 @@ impl Walk {
         }
         for drops in drop.chunks(DROPS_AT_A_TIME) {
             let dropped =
-                futures::future::try_join_all(drops.iter().map(|id| self.store.drop_condemned(*id, self.grace_ms)));
+                futures::future::try_join_all(drops.iter().map(|id| self.store.drop_condemned(*id, grace_ms)));
             let count = dropped.await?.into_iter().filter(|dropped| *dropped).count();
             metrics::counter!("cairn_chunks_dropped_total").increment(count as u64);
         }

@@ -38,7 +38,7 @@ impl Applier<'_> {
     /// Whether the chunks of `body` were touched so lately that none can have been dropped since.
     pub(super) fn check_touch(&self, body: &NewBody) -> Result<(), Rejection> {
         match body {
-            NewBody::Chunks { oldest_touch_age_ms, .. } if *oldest_touch_age_ms > self.state.grace_ms / 2 => {
+            NewBody::Chunks { oldest_touch_age_ms, .. } if *oldest_touch_age_ms > self.state.grace_now() / 2 => {
                 Err(Rejection::TouchTooOld)
             }
             _ => Ok(()),

@@ -16,7 +16,7 @@ impl Applier<'_> {
             Some(_) => return Err(Rejection::UnknownBucket.into()),
             None => {}
         }
-        let record = BucketRecord { created_ms: self.state.time_ms, sealed: false, ..bucket.clone() };
+        let record = BucketRecord { created_ms: self.noted_ms, sealed: false, ..bucket.clone() };
         let stored = StoredBucket::Kept(record.clone());
         self.overlay.put(slot, &stored)?;
         more(&mut self.state.statistics.buckets, 1);

@@ -40,6 +40,15 @@ impl Page for PartPage {
 }
 
 impl Applier<'_> {
+    /// `Command::SetGrace`. From when the stamp says, where the state machine's time has not come that far: it will leap.
+    pub(super) fn set_grace(&mut self, grace_ms: u64) {
+        if grace_ms != self.state.grace_ms {
+            self.state.grace_before_ms = self.state.grace_now().min(grace_ms);
+            self.state.grace_set_ms = self.noted_ms;
+            self.state.grace_ms = grace_ms;
+        }
+    }
+
     /// `Command::CollectGarbage`.
     pub(super) fn collect_garbage(&mut self, limit: u32, grace_ms: u64) -> Applied<Outcome> {
         let limit = limit.max(1);

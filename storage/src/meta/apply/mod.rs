@@ -8,6 +8,7 @@ mod objects;
 mod operations;
 mod repair;
 mod root;
+mod time;
 mod uploads;
 
 use super::command::{Batch, Command, Envelope, Outcome, Rejection};
@@ -15,7 +16,7 @@ use super::error::MetaError;
 use super::overlay::{Overlay, Read};
 use super::schema::Keys;
 use super::stored::{GroupState, StoredBucket};
-use crate::types::{BucketId, GroupId, ROOT_GROUP, VersionId};
+use crate::types::{BucketId, GroupId, ROOT_GROUP, UnixMillis, VersionId};
 
 /// The longest object key, in bytes of UTF-8. Source: the S3 user guide, "Naming Amazon S3 objects".
 const MAX_KEY_LEN: usize = 1024;
@@ -50,11 +51,16 @@ pub(super) struct Applier<'a> {
     group: GroupId,
     /// The place in the log of the command that is being applied.
     place: VersionId,
+    /// The leader's clock when it made the entry.
+    stamped_ms: UnixMillis,
+    /// When what is made now is noted to have been made: the stamp, but no less than the state machine's time. For people
+    /// and for clocks elsewhere; nothing here is judged by it.
+    noted_ms: UnixMillis,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(overlay: Overlay<'a>, keys: Keys, group: GroupId, state: GroupState) -> Self {
-        Self { overlay, state, keys, group, place: VersionId::default() }
+        Self { overlay, state, keys, group, place: VersionId::default(), stamped_ms: 0, noted_ms: 0 }
     }
 
     /// Applies the entry at `log_index`; answers each of its envelopes.
@@ -63,7 +69,7 @@ impl<'a> Applier<'a> {
         log_index: u64,
         batch: &Batch,
     ) -> Result<Vec<Result<Outcome, Rejection>>, MetaError> {
-        self.state.time_ms = self.state.time_ms.max(batch.stamped_ms);
+        self.take_stamp(batch.stamped_ms);
         self.expire_operations();
         let mut results = Vec::with_capacity(batch.envelopes.len());
         for (position, envelope) in (0..).zip(&batch.envelopes) {
@@ -89,6 +95,10 @@ impl<'a> Applier<'a> {
         let root = self.group == ROOT_GROUP;
         match command {
             Command::Nothing => Ok(Outcome::Done),
+            Command::ResetClock => {
+                self.reset_clock();
+                Ok(Outcome::Done)
+            }
             Command::Root(command) if root => self.root(command),
             Command::Root(_) => Err(Rejection::Invalid.into()),
             _ if root => Err(Rejection::Invalid.into()),
@@ -161,7 +171,7 @@ impl<'a> Applier<'a> {
             Command::QueueRepair { hashes, known } => self.queue_repairs(hashes, known),
             Command::FinishRepair { done } => self.finish_repairs(done),
             Command::SetGrace { grace_ms } => {
-                self.state.grace_ms = *grace_ms;
+                self.set_grace(*grace_ms);
                 Ok(Outcome::Done)
             }
         }

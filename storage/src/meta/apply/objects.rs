@@ -132,8 +132,7 @@ impl Applier<'_> {
         old: Option<VersionHead>,
     ) -> Result<Outcome, MetaError> {
         let Content { size, etag, checksum, owner, attributes } = content;
-        let head =
-            VersionHead { version: self.place, modified_ms: self.state.time_ms, size, etag, checksum, owner, body };
+        let head = VersionHead { version: self.place, modified_ms: self.noted_ms, size, etag, checksum, owner, body };
         let record = head.with(attributes);
         self.overlay.put(self.key_of(place), &record)?;
         more(&mut self.state.statistics.objects, 1);

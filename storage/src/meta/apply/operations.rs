@@ -1,5 +1,6 @@
 //! A command takes effect once: results are kept for ten minutes by the time of its issue, and what is older than that
-//! is refused. So a result may be forgotten as soon as its operation would be refused anyway.
+//! is refused. So a result may be forgotten as soon as its operation would be refused anyway; and where the time is turned
+//! back, what may have been forgotten is refused all the same.
 
 use super::super::command::{Outcome, Rejection};
 use super::super::error::MetaError;
@@ -17,7 +18,8 @@ const STEP_MS: u64 = 60 * 1000;
 impl Applier<'_> {
     /// The answer of an operation that was applied before, or is too old to tell.
     pub(super) fn known_result(&self, operation: OperationId) -> Result<Option<Result<Outcome, Rejection>>, MetaError> {
-        if operation.issued_ms < self.state.time_ms.saturating_sub(KEPT_MS) {
+        let oldest = self.state.time_ms.saturating_sub(KEPT_MS).max(self.state.forgotten_ms);
+        if operation.issued_ms < oldest {
             return Ok(Some(Err(Rejection::OperationTooOld)));
         }
         Ok(self.overlay.load::<Kept>(&self.keys.operation(operation))?.map(|kept| kept.0))
@@ -29,19 +31,22 @@ impl Applier<'_> {
         operation: OperationId,
         result: Result<Outcome, Rejection>,
     ) -> Result<Result<Outcome, Rejection>, MetaError> {
+        self.state.newest_issued_ms = self.state.newest_issued_ms.max(operation.issued_ms);
         let kept = Kept(result);
         self.overlay.put(self.keys.operation(operation), &kept)?;
         Ok(kept.0)
     }
 
-    /// Forgets the results of whole minutes that are past.
+    /// Forgets the results of whole minutes that are past, of what was issued no later than anything of ten minutes ago.
     pub(super) fn expire_operations(&mut self) {
         let past = self.state.time_ms.saturating_sub(KEPT_MS);
-        let to = past - past % STEP_MS;
+        let long_ago = self.state.issued_ms[0].saturating_add(1);
+        let to = (past - past % STEP_MS).min(long_ago);
         let from = self.state.operations_from_ms;
         if to > from {
             self.overlay.drop_range(self.keys.operations(from, to));
             self.state.operations_from_ms = to;
+            self.state.forgotten_ms = self.state.forgotten_ms.max(to);
         }
     }
 }

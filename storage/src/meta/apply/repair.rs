@@ -24,7 +24,7 @@ impl Applier<'_> {
     /// before may finish what it saw, not this.
     pub(super) fn queue_repair(&mut self, hash: &[u8; 32], known: &[DiskId]) -> Result<(), MetaError> {
         let key = self.keys.repair(hash);
-        let mut entry = StoredRepair { queued_ms: self.state.time_ms, known: known.to_vec() };
+        let mut entry = StoredRepair { queued_ms: self.noted_ms, known: known.to_vec() };
         if let Some(old) = self.overlay.load::<StoredRepair>(&key)? {
             self.overlay.delete(self.keys.repair_order(old.queued_ms, hash));
             entry.queued_ms = entry.queued_ms.max(old.queued_ms.saturating_add(1));

@@ -30,7 +30,7 @@ impl Applier<'_> {
                     group: *group,
                     owner: *owner,
                     region: region.clone(),
-                    created_ms: self.state.time_ms,
+                    created_ms: self.noted_ms,
                     state: DirectoryState::Creating,
                 };
                 self.reserve_bucket(entry)
@@ -67,7 +67,7 @@ impl Applier<'_> {
         if taken {
             return Err(Rejection::Exists.into());
         }
-        let user = UserRecord { created_ms: self.state.time_ms, ..user.clone() };
+        let user = UserRecord { created_ms: self.noted_ms, ..user.clone() };
         Ok(self.write_user(user)?)
     }
 
@@ -78,7 +78,7 @@ impl Applier<'_> {
             Some(id) => Some(self.user(id)?),
             None => None,
         };
-        let mut new = UserRecord { root: true, created_ms: self.state.time_ms, ..user.clone() };
+        let mut new = UserRecord { root: true, created_ms: self.noted_ms, ..user.clone() };
         if let Some(old) = &old {
             new = UserRecord { access_key: new.access_key, secret_key: new.secret_key, ..old.clone() };
         }

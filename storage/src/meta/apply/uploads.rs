@@ -55,7 +55,7 @@ impl Applier<'_> {
             return Err(Rejection::Exists.into());
         }
 
-        let initiated_ms = self.state.time_ms;
+        let initiated_ms = self.noted_ms;
         let attributes = attributes.clone();
         let record = UploadRecord { id: upload, key: key.to_owned(), owner, initiated_ms, attributes, checksum };
         self.overlay.put(handle, &UploadHandle { initiated_ms })?;
@@ -84,7 +84,7 @@ impl Applier<'_> {
             self.release(&old.body)?;
         }
         let body = self.write_body(body, size)?;
-        let modified_ms = self.state.time_ms;
+        let modified_ms = self.noted_ms;
         let record = PartRecord { number, id, modified_ms, size, md5, checksum: checksum.clone(), body };
         self.overlay.put(slot, &record)?;
         Ok(Outcome::Part(Box::new(record)))
