@@ -47,6 +47,34 @@ pub struct Given {
     )]
     pub join: Option<Vec<String>>,
 
+    /// Connections to the S3 port; past them only health is answered.
+    #[arg(
+        long,
+        env = "CAIRN_CONNECTIONS",
+        value_name = "N",
+        help = "Connections to the S3 port at a time; past them only health is served [default: 4096]"
+    )]
+    pub connections: Option<usize>,
+
+    /// The same for one address. Behind a proxy all clients come from the proxy's.
+    #[arg(
+        long,
+        env = "CAIRN_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        help = "Of these from one address, or one /64 of IPv6; 0 is no limit of its own [default: 1024]"
+    )]
+    pub connections_per_address: Option<usize>,
+
+    /// What a client must send or take, in bytes a second.
+    #[arg(
+        long,
+        env = "CAIRN_MIN_RATE",
+        value_name = "SIZE",
+        help = "Bytes a second that a client must send or take, averaged over a minute or two; 0 is any [default: 4KiB]"
+    )]
+    #[serde(deserialize_with = "text")]
+    pub min_rate: Option<ByteSize>,
+
     /// Where metrics are served besides `/_cairn/metrics`.
     #[arg(
         long,
@@ -123,8 +151,8 @@ pub struct Given {
     #[serde(deserialize_with = "text")]
     pub chunk_size: Option<ByteSize>,
 
-    /// The bytes of all chunk buffers of the process together.
-    #[arg(long, env = "CAIRN_BODY_POOL", value_name = "SIZE", help = "Memory for bodies in flight [default: 384MiB]")]
+    /// The bytes of all bodies in flight of the process together: half for uploads, half for answers.
+    #[arg(long, env = "CAIRN_BODY_POOL", value_name = "SIZE", help = "Memory for bodies in flight [default: 512MiB]")]
     #[serde(deserialize_with = "text")]
     pub body_pool: Option<ByteSize>,
 
@@ -174,6 +202,10 @@ pub struct Settings {
     pub rpc: SocketAddr,
     pub advertise: Option<String>,
     pub join: Vec<String>,
+    pub connections: usize,
+    pub connections_per_address: usize,
+    /// Bytes a second.
+    pub min_rate: u64,
     pub metrics: Option<SocketAddr>,
     pub mdns: bool,
     pub bootstrap_expect: Option<usize>,
@@ -213,6 +245,9 @@ impl Given {
             rpc: self.rpc.or(other.rpc),
             advertise: self.advertise.or(other.advertise),
             join: self.join.or(other.join),
+            connections: self.connections.or(other.connections),
+            connections_per_address: self.connections_per_address.or(other.connections_per_address),
+            min_rate: self.min_rate.or(other.min_rate),
             metrics: self.metrics.or(other.metrics),
             mdns: self.mdns.or(other.mdns),
             bootstrap_expect: self.bootstrap_expect.or(other.bootstrap_expect),
@@ -245,6 +280,9 @@ impl Given {
             rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
             advertise: given.advertise,
             join: given.join.unwrap_or_default(),
+            connections: given.connections.unwrap_or(4_096),
+            connections_per_address: given.connections_per_address.unwrap_or(1_024),
+            min_rate: given.min_rate.map_or(4 << 10, |size| size.as_u64()),
             metrics: given.metrics,
             mdns: given.mdns.unwrap_or(false),
             bootstrap_expect: given.bootstrap_expect,
@@ -254,7 +292,7 @@ impl Given {
             domains: given.domain.unwrap_or_else(|| vec!["localhost".to_owned()]),
             region: given.region.unwrap_or_else(|| "us-east-1".to_owned()),
             chunk_size: bytes(given.chunk_size, 8 << 20)?,
-            body_pool: bytes(given.body_pool, 384 << 20)?,
+            body_pool: bytes(given.body_pool, 512 << 20)?,
             cache: bytes(given.cache, 256 << 20)?,
             reserve: given.reserve.map_or(1 << 30, |size| size.as_u64()),
             repair_rate: given.repair_rate.map_or(256 << 20, |size| size.as_u64()),
@@ -279,6 +317,7 @@ impl Settings {
         ensure!(self.cache >= 8 << 20, "cache is {} bytes; at least 8MiB are needed", self.cache);
         ensure!(!self.gc_grace.is_zero(), "gc_grace must be more than nothing: uploads in flight live on it");
         ensure!(self.repair_rate > 0, "repair_rate must be more than nothing");
+        ensure!(self.connections > 0, "connections must be more than nothing");
         ensure!(!self.region.is_empty(), "region must not be empty");
         ensure!(!self.rack.is_empty(), "rack must not be empty");
         Ok(())

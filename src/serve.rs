@@ -50,7 +50,7 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
             })
         },
         metrics: Some(recorded),
-        limits: Limits::default(),
+        limits: limits(&settings),
     };
     let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
     wait_until_ready(&node).await;
@@ -99,7 +99,7 @@ pub async fn gateway(settings: Settings) -> Result<()> {
             })
         },
         metrics: Some(recorded),
-        limits: Limits::default(),
+        limits: limits(&settings),
     };
     println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
     cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?).await;
@@ -126,13 +126,23 @@ async fn every_group_answers(client: &Client) -> bool {
 fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
     let data = DataSettings {
         chunk_size: settings.chunk_size,
-        pool_bytes: settings.body_pool,
-        background_bytes: (settings.body_pool / 6).max(16 << 20),
+        pool_bytes: settings.body_pool / 2,
+        read_pool_bytes: settings.body_pool / 2,
+        background_bytes: (settings.body_pool / 8).max(8 << 20),
         ..DataSettings::default()
     };
     data.validate().map_err(anyhow::Error::msg)?;
     let s3 = cairn_gateway::gateway::Settings { region: settings.region.clone(), domains: settings.domains.clone() };
     Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        connections: settings.connections,
+        connections_per_address: settings.connections_per_address,
+        min_rate: settings.min_rate,
+        ..Limits::default()
+    }
 }
 
 fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOptions> {

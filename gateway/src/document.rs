@@ -18,7 +18,7 @@ use crate::auth::{Decoder, Payload};
 use crate::data::checksum::{self, Asked};
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
-use crate::request::Request;
+use crate::request::{Request, broke_off};
 
 /// How long a client may take to send a whole document.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -138,10 +138,7 @@ async fn read(mut body: Body, payload: &Payload, limit: usize) -> Result<(Bytes,
     let mut whole = BytesMut::new();
     let mut pieces = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            tracing::debug!(%error, "a body broke off");
-            S3Error::new(Code::IncompleteBody)
-        })?;
+        let frame = frame.map_err(|error| broke_off(&error))?;
         let Ok(bytes) = frame.into_data() else { continue };
         match &mut decoder {
             Some(decoder) => decoder.push(bytes, &mut pieces)?,

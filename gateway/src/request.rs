@@ -5,8 +5,9 @@ use http::{HeaderMap, Method, Response};
 use parking_lot::Mutex;
 
 use crate::auth::Payload;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::gateway::Caller;
+use crate::middleware::inbound::TooSlow;
 
 /// What an operation answers with.
 pub type Reply = Result<Response<Body>, S3Error>;
@@ -29,6 +30,14 @@ pub struct Request {
     pub body: Unread,
 }
 
+impl Request {
+    /// For an operation that has no use for a body: it can be drained while the operation goes on.
+    pub fn without_body(mut self) -> Self {
+        drop(self.body.take());
+        self
+    }
+}
+
 /// A body that nobody has begun to read. In a lock that is never taken, so that requests can be shared between threads;
 /// a body cannot.
 pub struct Unread(Mutex<Body>);
@@ -47,6 +56,19 @@ impl Unread {
     pub fn take(&mut self) -> Body {
         std::mem::take(self.0.get_mut())
     }
+}
+
+/// What it means that a body ends in an error.
+pub(crate) fn broke_off(error: &axum::Error) -> S3Error {
+    tracing::debug!(%error, "a body broke off");
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TooSlow>() {
+            return Code::RequestTimeout.into();
+        }
+        cause = error.source();
+    }
+    Code::IncompleteBody.into()
 }
 
 /// The query parameters, percent-decoded (`+` is a space), in the order of the request.

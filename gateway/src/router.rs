@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
+use crate::middleware::late::patiently;
 use crate::operation::{Operation, Target};
 use crate::ops::{bucket, multipart, object};
 use crate::request::{Params, Reply, Request};
@@ -27,7 +28,10 @@ pub fn dispatch<'a>(operation: Operation, gateway: &'a Gateway, request: Request
         Operation::GetObject => Box::pin(object::get_object::handle(gateway, request)),
         Operation::HeadObject => Box::pin(object::head_object::handle(gateway, request)),
         Operation::PutObject => Box::pin(object::put_object::handle(gateway, request)),
-        Operation::CopyObject => Box::pin(object::copy_object::handle(gateway, request)),
+        Operation::CopyObject => {
+            let (gateway, request) = (gateway.clone(), request.without_body());
+            Box::pin(patiently(Box::pin(async move { object::copy_object::handle(&gateway, request).await })))
+        }
         Operation::DeleteObject => Box::pin(object::delete_object::handle(gateway, request)),
         Operation::DeleteObjects => Box::pin(object::delete_objects::handle(gateway, request)),
         Operation::GetObjectAttributes => Box::pin(object::get_object_attributes::handle(gateway, request)),
@@ -36,8 +40,14 @@ pub fn dispatch<'a>(operation: Operation, gateway: &'a Gateway, request: Request
         Operation::ListMultipartUploads => Box::pin(multipart::list_uploads::handle(gateway, request)),
         Operation::CreateMultipartUpload => Box::pin(multipart::create::handle(gateway, request)),
         Operation::UploadPart => Box::pin(multipart::upload_part::handle(gateway, request)),
-        Operation::UploadPartCopy => Box::pin(multipart::upload_part_copy::handle(gateway, request)),
-        Operation::CompleteMultipartUpload => Box::pin(multipart::complete::handle(gateway, request)),
+        Operation::UploadPartCopy => {
+            let (gateway, request) = (gateway.clone(), request.without_body());
+            Box::pin(patiently(Box::pin(async move { multipart::upload_part_copy::handle(&gateway, request).await })))
+        }
+        Operation::CompleteMultipartUpload => {
+            let gateway = gateway.clone();
+            Box::pin(patiently(Box::pin(async move { multipart::complete::handle(&gateway, request).await })))
+        }
         Operation::AbortMultipartUpload => Box::pin(multipart::abort::handle(gateway, request)),
         Operation::ListParts => Box::pin(multipart::list_parts::handle(gateway, request)),
     }

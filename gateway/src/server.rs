@@ -1,14 +1,19 @@
 //! The HTTP server: connections, their bounds, and their end. Knows no operation.
 
+pub(crate) mod pace;
+mod slots;
 mod stream;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,13 +21,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use self::stream::Stream;
+use self::slots::{Lane, Slots};
+use self::stream::{Active, Notes, Stream};
 use crate::gateway::Gateway;
-use crate::middleware::Service;
-use crate::middleware::inbound::Left;
+use crate::middleware::inbound::{Left, MAX_BODY};
+use crate::middleware::{Outbound, Service};
 
 /// Upper bounds, in seconds, of the buckets of `cairn_s3_request_seconds`, for whoever builds the recorder.
 pub const LATENCY_BUCKETS: &[f64] =
@@ -41,14 +46,26 @@ pub struct Hooks {
 /// The bounds of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time. More wait until one of them ends.
+    /// Connections at a time. Past them only health is served, and everything else is `SlowDown`.
     pub connections: usize,
-    /// The size of a request's head, in bytes; past it the answer is 431.
+    /// Connections at a time from one address, or one /64 network of IPv6; 0 is no bound of its own.
+    pub connections_per_address: usize,
+    /// Connections at a time past the bounds. A new one pushes out the oldest.
+    pub lane: usize,
+    /// How long such a connection may take in all.
+    pub lane_time: Duration,
+    /// The size of a request's head, in bytes; past it the answer is `RequestHeaderSectionTooLarge`.
     pub head_bytes: usize,
+    /// The headers of a request.
+    pub headers: usize,
     /// How long a connection may be idle, or take to send a head.
     pub head_timeout: Duration,
-    /// How long a client may take no byte of its answer.
-    pub write_timeout: Duration,
+    /// What a client has to send or to take, in bytes a second; 0 is anything.
+    pub min_rate: u64,
+    /// The time over which that is averaged for a client that takes its answer; how long it may take no byte at all.
+    pub write_window: Duration,
+    /// The same for one that sends its body.
+    pub read_window: Duration,
     /// How long what is in flight may take after the shutdown signal.
     pub shutdown: Duration,
 }
@@ -57,9 +74,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            connections_per_address: 1_024,
+            lane: 64,
+            lane_time: Duration::from_secs(10),
             head_bytes: 64 << 10,
+            headers: 1_000,
             head_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(120),
+            min_rate: 4 << 10,
+            write_window: Duration::from_secs(120),
+            read_window: Duration::from_secs(60),
             shutdown: Duration::from_secs(30),
         }
     }
@@ -70,22 +93,33 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, hooks: Hooks, shutdo
     describe_metrics();
     let limits = hooks.limits;
     let service = Service::new(gateway, hooks);
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Slots::new(limits.connections, limits.connections_per_address);
+    let mut lane = Lane::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener) => accepted,
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
-        let (stream, peer, slot) = accepted;
+        let (stream, peer) = accepted;
         let (service, watcher) = (service.clone(), graceful.watcher());
-        connections.spawn(async move {
-            connection(stream, peer, service, limits, watcher).await;
-            drop(slot);
-        });
+        match slots.take(peer.ip()) {
+            Some(slot) => {
+                connections.spawn(async move {
+                    connection(stream, peer, service, limits, watcher, Manner::Full).await;
+                    drop(slot);
+                });
+            }
+            None => {
+                metrics::counter!("cairn_s3_connections_refused_total").increment(1);
+                let served = connection(stream, peer, service, limits, watcher, Manner::HealthOnly);
+                let served = async move { drop(tokio::time::timeout(limits.lane_time, served).await) };
+                lane.push(connections.spawn(served), limits.lane);
+            }
+        }
     }
     drop(listener);
     tracing::info!(connections = connections.len(), "no new connections; finishing what is in flight");
@@ -95,18 +129,19 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, hooks: Hooks, shutdo
     connections.shutdown().await;
 }
 
-type Slot = tokio::sync::OwnedSemaphorePermit;
+/// What a connection is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Full,
+    /// One request: there was no slot for it.
+    HealthOnly,
+}
 
-/// The next connection, once there is room for it. May be dropped and called again.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, SocketAddr, Slot) {
+/// The next connection. May be dropped and called again.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            // The semaphore is never closed.
-            std::future::pending::<()>().await;
-            continue;
-        };
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, slot),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // Of one connection, or of the process being out of file descriptors: either passes.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -117,30 +152,79 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, S
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service, limits: Limits, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Service,
+    limits: Limits,
+    watcher: Watcher,
+    manner: Manner,
+) {
     metrics::counter!("cairn_s3_connections_total").increment(1);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection without TCP_NODELAY");
     }
-    let linger = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Stream::new(stream, limits.write_timeout, linger.clone()));
+    let notes = Arc::new(Notes::default());
+    let refusal = {
+        let service = service.clone();
+        Box::new(move |status| service.refusal(status))
+    };
+    let io = TokioIo::new(Stream::new(stream, limits.min_rate, limits.write_window, notes.clone(), refusal));
     let answer = service_fn(move |request: http::Request<Incoming>| {
-        let (service, linger) = (service.clone(), linger.clone());
+        let (service, notes) = (service.clone(), notes.clone());
         async move {
-            let answer = service.answer(request, peer).await;
-            if answer.left == Left::Unread {
-                linger.store(true, Ordering::Relaxed);
+            let active = notes.active();
+            let answer = match manner {
+                Manner::Full => service.answer(request).await,
+                Manner::HealthOnly => service.answer_health_only(request).await,
+            };
+            match answer.left {
+                Left::Finished => {}
+                Left::NotBegun => notes.leave(MAX_BODY),
+                Left::Unread(bytes) => notes.leave(bytes),
             }
-            Ok::<_, Infallible>(answer.response)
+            Ok::<_, Infallible>(answer.response.map(|body| Answering { body, _active: active }))
         }
     });
+    // hyper's own bounds are beyond ours: what it refuses it cannot say in S3's form.
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.saturating_mul(2).max(BUFFER_BYTES))
+        .max_headers(limits.headers.saturating_add(MORE_HEADERS))
+        .keep_alive(manner == Manner::Full)
         .serve_connection(io, answer);
     if let Err(error) = Box::pin(watcher.watch(served)).await {
         tracing::debug!(%error, %peer, "a connection ended with an error");
+    }
+}
+
+/// The size of a connection's buffers, each way, unless a head may be larger.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// So many headers more than we take are still read, to be refused.
+const MORE_HEADERS: usize = 24;
+
+/// A body on its way to hyper: its request is active until it is gone.
+struct Answering {
+    body: Outbound,
+    _active: Active,
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -152,6 +236,7 @@ fn describe_metrics() {
     describe_counter!("cairn_s3_sent_bytes_total", Unit::Bytes, "Bytes of answers' bodies.");
     describe_gauge!("cairn_s3_requests_in_flight", "Requests whose answer has not ended.");
     describe_counter!("cairn_s3_connections_total", "Accepted connections.");
+    describe_counter!("cairn_s3_connections_refused_total", "Connections past the bounds, served health only.");
     describe_counter!("cairn_s3_panics_total", "Requests that panicked.");
 }
 

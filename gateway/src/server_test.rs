@@ -98,13 +98,119 @@ async fn a_client_that_sends_a_large_body_unasked_reads_its_refusal() {
     timeout(Duration::from_secs(10), endless).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upload_of_any_size_is_sent_whole_and_its_answer_is_read() {
+    let server = start(Limits::default()).await;
+    for size in [8 << 20, 64 << 20] {
+        for framing in ["content-length: {}", "transfer-encoding: chunked"] {
+            for _ in 0..16 {
+                let mut stream = TcpStream::connect(server.address).await.unwrap();
+                let length = framing.replace("{}", &size.to_string());
+                let head = format!("PUT /b/k HTTP/1.1\r\nhost: localhost\r\n{length}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                // As Python's client has it: first all of the body, then a look at the answer.
+                for _ in 0..size / (64 << 10) {
+                    if length.starts_with('t') {
+                        stream.write_all(b"10000\r\n").await.unwrap();
+                    }
+                    stream.write_all(&[b'x'; 64 << 10]).await.unwrap();
+                    if length.starts_with('t') {
+                        stream.write_all(b"\r\n").await.unwrap();
+                    }
+                }
+                let answer = read_answer(&mut stream).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+                assert!(answer.contains("connection: close") && answer.ends_with("</Error>"), "{answer}");
+            }
+        }
+    }
+}
+
+/// S3's error, with a request id, and then the end.
+async fn is_refused(stream: &mut TcpStream, status: &str, code: &str) {
+    let answer = read_answer(stream).await.unwrap();
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let id = head.lines().find_map(|line| line.strip_prefix("x-amz-request-id: ")).unwrap();
+    assert!(body.contains(&format!("<Code>{code}</Code>")), "{answer}");
+    assert!(body.contains(&format!("<RequestId>{id}</RequestId>")), "{answer}");
+    assert!(head.contains("content-type: application/xml"), "{answer}");
+}
+
+fn with_headers(count: usize) -> Vec<u8> {
+    let more: String = (0..count).map(|number| format!("x-amz-meta-{number}: v\r\n")).collect();
+    format!("GET / HTTP/1.1\r\nhost: localhost\r\n{more}\r\n").into_bytes()
+}
+
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
-    let server = start(Limits { head_bytes: 10_000, ..Limits::default() }).await;
+async fn a_head_that_is_too_large_is_refused_in_s3s_form_whoever_refuses_it() {
+    let server = start(Limits { head_bytes: 70_000, ..Limits::default() }).await;
+    // Ours, then hyper's own bounds: of the size, the headers, the target.
+    for (size, status, code) in [
+        (80_000, "400", "RequestHeaderSectionTooLarge"),
+        (200_000, "400", "RequestHeaderSectionTooLarge"),
+        (4_000_000, "400", "RequestHeaderSectionTooLarge"),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(size));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        is_refused(&mut stream, status, code).await;
+    }
+    for count in [1_001, 1_100] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&with_headers(count)).await.unwrap();
+        is_refused(&mut stream, "400", "RequestHeaderSectionTooLarge").await;
+    }
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(20_000));
+    let request = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(66_000));
     stream.write_all(request.as_bytes()).await.unwrap();
-    assert!(read_answer(&mut stream).await.unwrap().starts_with("HTTP/1.1 431"));
+    is_refused(&mut stream, "400", "InvalidURI").await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused_in_s3s_form_on_a_connection_that_worked_too() {
+    let server = start(Limits::default()).await;
+    for request in [
+        "GET / HTTP/9.9\r\nhost: localhost\r\n\r\n",
+        "GET  HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost localhost\r\n\r\n",
+        "PUT /b/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: ten\r\n\r\n",
+        "PUT /b/k HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..2 {
+            stream.write_all(LIVE).await.unwrap();
+            assert!(read_answer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+        }
+        stream.write_all(request.as_bytes()).await.unwrap();
+        is_refused(&mut stream, "400", "BadRequest").await;
+        assert!(is_closed(&mut stream).await);
+    }
+}
+
+#[tokio::test]
+async fn an_error_without_a_body_is_not_taken_for_a_refusal_of_hypers() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"HEAD /b/k HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("HTTP/1.1 403") && !head.contains("connection: close"), "{head}");
+    }
+    stream.write_all(LIVE).await.unwrap();
+    assert!(read_answer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn as_many_headers_as_s3_takes_are_taken() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&with_headers(900)).await.unwrap();
+    assert!(read_answer(&mut stream).await.unwrap().contains("<Code>AccessDenied</Code>"));
 }
 
 #[tokio::test]
@@ -116,16 +222,107 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn connections_past_the_bound_wait_for_their_turn() {
-    let server = start(Limits { connections: 1, ..Limits::default() }).await;
-    let mut first = TcpStream::connect(server.address).await.unwrap();
-    first.write_all(LIVE).await.unwrap();
-    read_answer(&mut first).await.unwrap();
-    let mut second = TcpStream::connect(server.address).await.unwrap();
-    second.write_all(LIVE).await.unwrap();
-    assert!(timeout(Duration::from_millis(200), read_answer(&mut second)).await.is_err());
-    drop(first);
-    assert!(read_answer(&mut second).await.unwrap().starts_with("HTTP/1.1 200"));
+async fn past_the_bound_of_connections_only_health_is_served() {
+    for limits in
+        [Limits { connections: 2, ..Limits::default() }, Limits { connections_per_address: 2, ..Limits::default() }]
+    {
+        let server = start(limits).await;
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(LIVE).await.unwrap();
+            read_answer(&mut stream).await.unwrap();
+            held.push(stream);
+        }
+        let mut health = TcpStream::connect(server.address).await.unwrap();
+        health.write_all(LIVE).await.unwrap();
+        assert!(read_answer(&mut health).await.unwrap().starts_with("HTTP/1.1 200"));
+        assert!(is_closed(&mut health).await);
+        let mut other = TcpStream::connect(server.address).await.unwrap();
+        other.write_all(b"GET /_cairn/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        is_refused(&mut other, "503", "SlowDown").await;
+        assert!(is_closed(&mut other).await);
+        // Both are as before, and there is room again when one has gone.
+        for stream in &mut held {
+            stream.write_all(LIVE).await.unwrap();
+            assert!(read_answer(stream).await.unwrap().starts_with("HTTP/1.1 200"));
+        }
+        held.pop();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut next = TcpStream::connect(server.address).await.unwrap();
+            next.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            if read_answer(&mut next).await.unwrap().starts_with("HTTP/1.1 403") {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline);
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_keep_health_from_answering() {
+    let server = start(Limits { connections: 4, lane: 4, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    for _ in 0..10 {
+        let mut health = TcpStream::connect(server.address).await.unwrap();
+        health.write_all(LIVE).await.unwrap();
+        assert!(read_answer(&mut health).await.unwrap().starts_with("HTTP/1.1 200"));
+    }
+}
+
+/// A pair of sockets; the first as the server has it.
+async fn streams(min_rate: u64, window: Duration) -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let refusal = Box::new(|_| Bytes::new());
+    (Stream::new(server, min_rate, window, Arc::default(), refusal), client)
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_or_too_little_ends_the_connection() {
+    let window = Duration::from_millis(500);
+    for (min_rate, takes) in [(0, 0), (1 << 30, 0), (1 << 30, 100)] {
+        let (mut stream, mut client) = streams(min_rate, window).await;
+        let writing = async {
+            loop {
+                if let Err(error) = stream.write_all(&[0; 64 << 10]).await {
+                    break error;
+                }
+            }
+        };
+        let taking = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let mut taken = vec![0; takes];
+                client.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        let error = tokio::select! {
+            error = timeout(Duration::from_secs(20), writing) => error.unwrap(),
+            () = taking => unreachable!(),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_in_time_keeps_its_connection() {
+    let (mut stream, mut client) = streams(1 << 20, Duration::from_millis(500)).await;
+    let writing = tokio::spawn(async move {
+        stream.write_all(&vec![0; 16 << 20]).await.unwrap();
+    });
+    let mut left = 16 << 20;
+    while left > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut piece = vec![0; left.min(256 << 10)];
+        left -= client.read_exact(&mut piece).await.unwrap();
+    }
+    writing.await.unwrap();
 }
 
 #[tokio::test]

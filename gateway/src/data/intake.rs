@@ -13,6 +13,7 @@ use super::checksum::{self, Asked};
 use super::store::Terms;
 use crate::auth::{Decoder, Payload};
 use crate::error::{Code, S3Error};
+use crate::request::broke_off;
 
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 
@@ -121,10 +122,7 @@ impl Source {
 
 async fn next_data(body: &mut Body) -> Result<Option<Bytes>, S3Error> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            tracing::debug!(%error, "a body broke off");
-            S3Error::new(Code::IncompleteBody)
-        })?;
+        let frame = frame.map_err(|error| broke_off(&error))?;
         if let Ok(bytes) = frame.into_data() {
             return Ok(Some(bytes));
         }

@@ -11,7 +11,9 @@ mod intake;
 mod notes;
 mod pool;
 mod read;
+mod room;
 mod settings;
+mod since;
 mod store;
 mod write;
 
@@ -30,7 +32,10 @@ pub use self::intake::Intake;
 use self::intake::Source;
 use self::pool::Pool;
 use self::read::{Reader, Run};
+pub use self::room::AnswerRoom;
+use self::room::Room;
 pub use self::settings::DataSettings;
+pub(crate) use self::since::Since;
 use self::store::Terms;
 use self::write::Writer;
 use crate::error::{Code, S3Error};
@@ -44,6 +49,7 @@ struct Shared {
     pool: Arc<Pool>,
     writer: Writer,
     reader: Arc<Reader>,
+    room: Arc<Room>,
 }
 
 /// Where a chunk belongs; `placement::order`, but for tests.
@@ -83,6 +89,9 @@ pub enum ReadError {
     /// Every replica was asked; none has the chunk, or none of them verifies.
     #[error("a chunk is lost")]
     Lost,
+    /// Too many answers wait for their clients.
+    #[error("there is no room for the bytes")]
+    Busy,
     /// The manifest ended before the range did.
     #[error("the manifest does not reach the end of the range")]
     Manifest,
@@ -95,10 +104,12 @@ impl DataPath {
     }
 
     fn with_placement(client: Client, settings: DataSettings, place: Place) -> Self {
+        let room = Room::new(settings.read_pool_bytes);
         Self(Arc::new(Shared {
             pool: Pool::new(settings.pool_bytes),
             writer: Writer::new(client.clone(), place, &settings),
-            reader: Arc::new(Reader::new(client, place, settings.clone())),
+            reader: Arc::new(Reader::new(client, place, settings.clone(), room.clone())),
+            room,
             settings,
         }))
     }
@@ -127,19 +138,25 @@ impl DataPath {
         store::store(&self.0, group, Source::Stream(stream.boxed()), terms).await
     }
 
-    /// The bytes of a plan. Reads ahead; each piece was verified where it lay. After an error the stream ends.
+    /// The bytes of a plan, for a copy. Reads ahead; each piece was verified where it lay. After an error the stream ends.
+    /// Each piece must be dropped before the next is asked for.
     pub fn read(
         &self,
         group: GroupId,
         plan: ReadPlan,
     ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static + use<> {
-        Run::new(self.0.reader.clone(), group, plan).into_stream()
+        Run::copy(self.0.reader.clone(), group, plan).into_stream()
     }
 
-    /// The same as a body of known length, once its first bytes are there: a total failure is a clean
-    /// `ServiceUnavailable` or `InternalError`; a later one aborts the connection.
+    /// The bytes of a plan as a body of known length, for a client, once its first bytes are there: a total failure is a clean
+    /// `ServiceUnavailable`, `SlowDown` or `InternalError`; a later one aborts the connection.
     pub async fn open(&self, group: GroupId, plan: ReadPlan) -> Result<Body, S3Error> {
-        Ok(Run::new(self.0.reader.clone(), group, plan).into_body().await?)
+        Ok(Run::answer(self.0.reader.clone(), group, plan).into_body().await?)
+    }
+
+    /// Room for an answer of `len` bytes that is in memory already; `None` where too many wait for their clients.
+    pub(crate) async fn answer_room(&self, len: u64) -> Option<AnswerRoom> {
+        self.0.room.whole(len, self.0.settings.pool_wait).await.map(AnswerRoom::new)
     }
 
     /// After `Rejection::TouchTooOld`: touches the body's chunks again where they lie, and renews what `body` says of
@@ -149,10 +166,20 @@ impl DataPath {
     }
 }
 
+/// The body for a command that is sent now: its chunks were touched so much longer ago than it says.
+pub(crate) fn aged(body: &NewBody, since: &Since) -> NewBody {
+    let mut body = body.clone();
+    if let NewBody::Chunks { oldest_touch_age_ms, .. } = &mut body {
+        *oldest_touch_age_ms = oldest_touch_age_ms.saturating_add(since.age_ms());
+    }
+    body
+}
+
 impl From<ReadError> for S3Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable => Code::ServiceUnavailable.into(),
+            ReadError::Busy => Code::SlowDown.into(),
             ReadError::Lost | ReadError::Manifest => Code::InternalError.into(),
         }
     }

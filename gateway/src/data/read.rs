@@ -18,16 +18,13 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, Stream, StreamExt};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::notes::Notes;
+use super::room::{Permit, Room, UNIT, counted};
 use super::{DataSettings, Place, ReadError, ReadPlan};
-
-/// A disk is asked for at most so many bytes at once, from a multiple of it on: small enough that the bytes are still
-/// in the cache when they go to the socket, and a multiple of the blocks that disks verify.
-const UNIT: u64 = 1 << 20;
 
 /// How many ranges of one body are read ahead, however short they are.
 const MAX_AHEAD: usize = 16;
@@ -55,17 +52,15 @@ pub(super) struct Reader {
     place: Place,
     settings: DataSettings,
     notes: Notes,
-    /// A permit for each byte that is read ahead.
-    pool: Arc<Semaphore>,
+    room: Arc<Room>,
     slow: Mutex<HashMap<DiskId, Instant>>,
     hedges: Semaphore,
 }
 
 impl Reader {
-    pub(super) fn new(client: Client, place: Place, settings: DataSettings) -> Self {
-        let pool = Arc::new(Semaphore::new(settings.read_pool_bytes.min(Semaphore::MAX_PERMITS)));
+    pub(super) fn new(client: Client, place: Place, settings: DataSettings, room: Arc<Room>) -> Self {
         let (notes, hedges) = (Notes::new(client.clone()), Semaphore::new(MAX_HEDGED));
-        Self { client, place, settings, notes, pool, slow: Mutex::default(), hedges }
+        Self { client, place, settings, notes, room, slow: Mutex::default(), hedges }
     }
 
     /// A range of a chunk, from the first replica that gives it: one after another as they fail, and one more whenever
@@ -190,19 +185,38 @@ pub(super) struct Run {
     ahead: VecDeque<Flight>,
     ahead_bytes: usize,
     ready: VecDeque<Bytes>,
-    /// Of the bytes in `ready`, as far as they were read ahead.
-    permit: Option<OwnedSemaphorePermit>,
+    kind: Kind,
+}
+
+/// Who takes the bytes, and so how they are counted.
+enum Kind {
+    /// A client. Each range waits for room of its own, which comes back when the socket has taken its last byte.
+    Answer,
+    /// A copy, which waits for room among the uploads while it holds what it has read. The room for a range is its own
+    /// from before its first byte to its end: it must not wait for any while it holds what an upload waits for.
+    Copy(Option<Permit>),
 }
 
 /// A range that was asked for.
 struct Flight {
     bytes: usize,
     answer: BoxFuture<'static, Result<Vec<Bytes>, ReadError>>,
-    permit: Option<OwnedSemaphorePermit>,
+    /// `None` where it is in the standing room of a copy.
+    permit: Option<Permit>,
 }
 
 impl Run {
-    pub(super) fn new(reader: Arc<Reader>, group: GroupId, plan: ReadPlan) -> Self {
+    /// For a client.
+    pub(super) fn answer(reader: Arc<Reader>, group: GroupId, plan: ReadPlan) -> Self {
+        Self::new(reader, group, plan, Kind::Answer)
+    }
+
+    /// For a copy.
+    pub(super) fn copy(reader: Arc<Reader>, group: GroupId, plan: ReadPlan) -> Self {
+        Self::new(reader, group, plan, Kind::Copy(None))
+    }
+
+    fn new(reader: Arc<Reader>, group: GroupId, plan: ReadPlan, kind: Kind) -> Self {
         let end = if plan.first > plan.last { plan.first } else { plan.last.saturating_add(1) };
         Self {
             reader,
@@ -214,7 +228,7 @@ impl Run {
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             ready: VecDeque::new(),
-            permit: None,
+            kind,
         }
     }
 
@@ -229,30 +243,39 @@ impl Run {
             if let Some(piece) = self.ready.pop_front() {
                 return Ok(Some(piece));
             }
-            self.permit = None;
             self.look_ahead().await?;
             let Some(flight) = self.ahead.pop_front() else { return Ok(None) };
             self.ahead_bytes -= flight.bytes;
-            self.permit = flight.permit;
-            self.ready = flight.answer.await?.into();
+            let pieces = flight.answer.await?;
+            self.ready = match flight.permit {
+                Some(permit) => counted(pieces, permit).into(),
+                None => pieces.into(),
+            };
         }
     }
 
-    /// Asks for what comes next: always for the next range, and for more as far as the bounds allow.
+    /// Asks for what comes next: always for the next range, once there is room for it, and for more as far as the bounds
+    /// allow.
     async fn look_ahead(&mut self) -> Result<(), ReadError> {
-        let settings = &self.reader.settings;
-        let (limit, timeout) = (settings.read_ahead_bytes, settings.disk_timeout);
+        let (limit, timeout) = (self.reader.settings.read_ahead_bytes, self.reader.settings.disk_timeout);
         while self.next < self.end && self.ahead.len() < MAX_AHEAD {
-            let (id, range) = self.unit(timeout).await?;
-            let bytes = range.len();
-            let mut permit = None;
-            if !self.ahead.is_empty() {
-                if self.ahead_bytes + bytes > limit {
+            let (id, range, permit) = if self.ahead.is_empty() {
+                let (step, mut permit) = self.room().await?;
+                let (id, range) = self.unit(step, timeout).await?;
+                if let Some(permit) = &mut permit {
+                    // The end of the chunk may have come first.
+                    drop(permit.split(permit.num_permits().saturating_sub(range.len())));
+                }
+                (id, range, permit)
+            } else {
+                let (id, range) = self.unit(UNIT, timeout).await?;
+                if self.ahead_bytes + range.len() > limit {
                     break;
                 }
-                let Ok(free) = self.reader.pool.clone().try_acquire_many_owned(range.end - range.start) else { break };
-                permit = Some(free);
-            }
+                let Some(permit) = self.reader.room.try_ahead(range.end - range.start) else { break };
+                (id, range, Some(permit))
+            };
+            let bytes = range.len();
             self.next += bytes as u64;
             self.ahead_bytes += bytes;
             let reader = self.reader.clone();
@@ -274,8 +297,24 @@ impl Run {
         Ok(())
     }
 
-    /// The next range to ask for, within one chunk.
-    async fn unit(&mut self, limit: Duration) -> Result<(ChunkId, Range<u32>), ReadError> {
+    /// How long the next range may be, in bytes, and the room for it where it is not a copy's standing one.
+    async fn room(&mut self) -> Result<(u64, Option<Permit>), ReadError> {
+        let (room, patience) = (&self.reader.room, self.reader.settings.pool_wait);
+        match &mut self.kind {
+            Kind::Answer => {
+                let (step, permit) = room.next(self.end - self.next, patience).await.ok_or(ReadError::Busy)?;
+                Ok((step, Some(permit)))
+            }
+            Kind::Copy(Some(_)) => Ok((UNIT, None)),
+            Kind::Copy(standing) => {
+                *standing = Some(room.standing(patience).await.ok_or(ReadError::Busy)?);
+                Ok((UNIT, None))
+            }
+        }
+    }
+
+    /// The next range to ask for, within one chunk, up to a multiple of `step`.
+    async fn unit(&mut self, step: u64, limit: Duration) -> Result<(ChunkId, Range<u32>), ReadError> {
         loop {
             match self.spans.front() {
                 Some(span) if span.offset + u64::from(span.len) <= self.next => {
@@ -283,7 +322,7 @@ impl Run {
                 }
                 Some(span) if span.offset <= self.next => {
                     let from = self.next - span.offset;
-                    let to = (from / UNIT + 1) * UNIT;
+                    let to = (from / step + 1) * step;
                     let to = to.min(u64::from(span.len)).min(self.end - span.offset);
                     let narrow = |at: u64| u32::try_from(at).map_err(|_| ReadError::Manifest);
                     return Ok((ChunkId { group: self.group, hash: span.hash }, narrow(from)?..narrow(to)?));

@@ -27,6 +27,15 @@ async fn read(path: &DataPath, plan: ReadPlan) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
+/// The bytes of a body, each of which is dropped at once, as a socket does that takes them.
+async fn taken(mut body: axum::body::Body) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        bytes.extend_from_slice(&frame.unwrap().into_data().unwrap());
+    }
+    bytes
+}
+
 /// What was queued for repair, once there was time to tell.
 async fn repairs(fake: &Fake) -> Vec<(Vec<[u8; 32]>, Vec<DiskId>)> {
     sleep(Duration::from_secs(1)).await;
@@ -200,25 +209,67 @@ async fn a_manifest_that_ends_too_soon_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn no_more_is_read_ahead_than_allowed() {
     let fake = Fake::new(1);
-    let settings = DataSettings { read_ahead_bytes: 3 << 20, read_pool_bytes: 3 << 20, ..DataSettings::default() };
+    let settings = DataSettings { read_ahead_bytes: 3 << 20, read_pool_bytes: 16 << 20, ..DataSettings::default() };
     let path = fake.path(settings);
     let chunk = numbered(8 << 20, 1);
     let plan = whole(&chunk, &fake);
     let asked = || fake.disks[0].gets.lock().len();
 
+    // Of 16 MiB 2 are the copies', and 8 those of short ranges: ahead there may be 3.
     let mut one = std::pin::pin!(path.read(GROUP, plan.clone()));
     one.next().await.unwrap().unwrap();
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(asked(), 3, "one for the client and two ahead");
+    assert_eq!(asked(), 3, "one for the copy and two ahead");
 
     let mut two = std::pin::pin!(path.read(GROUP, plan.clone()));
     two.next().await.unwrap().unwrap();
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(asked(), 5, "the pool had room for one more");
-    // A third goes on all the same, one range at a time.
-    assert_eq!(read(&path, plan).await.unwrap(), chunk);
+    assert_eq!(asked(), 5, "there was plenty of room for one more");
+
+    let three = path.read(GROUP, plan.clone());
+    let waited = timeout(Duration::from_secs(5), std::pin::pin!(three).next()).await;
+    assert!(waited.is_err(), "two copies are all that there may be at once");
     let rest: Vec<_> = one.collect().await;
     assert_eq!(rest.into_iter().map(|piece| piece.unwrap().len()).sum::<usize>(), (8 << 20) - (512 << 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_take_nothing_hold_no_more_than_the_room_and_keep_nobody_from_reading() {
+    let fake = Fake::new(1);
+    let settings = DataSettings { read_pool_bytes: 16 << 20, ..DataSettings::default() };
+    let path = fake.path(settings);
+    let chunk = numbered(8 << 20, 1);
+    let plan = whole(&chunk, &fake);
+    let read_bytes = || fake.disks[0].gets.lock().iter().map(|(_, range)| range.len()).sum::<usize>();
+
+    let mut stalled = Vec::new();
+    for _ in 0..60 {
+        let mut body = path.open(GROUP, plan.clone()).await.unwrap();
+        // As far as a socket's queue goes.
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        stalled.push((body, first));
+    }
+    assert!(read_bytes() <= 14 << 20, "{} bytes are held", read_bytes());
+    assert_eq!(taken(path.open(GROUP, plan.clone()).await.unwrap()).await, chunk, "one that takes its answer goes on");
+    assert_eq!(read(&path, plan.clone()).await.unwrap(), chunk, "and so does a copy");
+
+    // Until there is no room at all: then they wait, are told so, and go on when one of the others has gone.
+    let refused = loop {
+        match path.open(GROUP, plan.clone()).await {
+            Ok(body) => stalled.push((body, Bytes::new())),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code, Code::SlowDown);
+    let waiting = tokio::spawn({
+        let (path, plan) = (path.clone(), plan.clone());
+        async move { path.open(GROUP, plan).await.map(drop) }
+    });
+    sleep(Duration::from_secs(1)).await;
+    stalled.pop();
+    waiting.await.unwrap().unwrap();
+    drop(stalled);
+    assert_eq!(taken(path.open(GROUP, plan).await.unwrap()).await, chunk);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub struct DataSettings {
     pub chunks_in_flight: usize,
     /// How far a read runs ahead of its client.
     pub read_ahead_bytes: usize,
-    /// The bound of all that is read ahead. Past it reads go on, piece by piece.
+    /// The bound of all bytes of answers and copies together that were read and are not taken yet.
     pub read_pool_bytes: usize,
     /// After so long without a byte from the client its chunk is cut, if others wait for the pool.
     pub stall: Duration,
@@ -43,7 +43,7 @@ impl Default for DataSettings {
         Self {
             chunk_size: MAX_CHUNK_LEN,
             inline_max: MAX_INLINE_LEN,
-            pool_bytes: 384 << 20,
+            pool_bytes: 256 << 20,
             background_bytes: 64 << 20,
             chunks_in_flight: 3,
             read_ahead_bytes: 4 << 20,
@@ -69,6 +69,7 @@ impl DataSettings {
         check(self.pool_bytes <= 1 << 40, "pool_bytes must be at most 1 TiB")?;
         check(self.background_bytes <= self.pool_bytes, "background_bytes must be at most pool_bytes")?;
         check(self.chunks_in_flight >= 1, "chunks_in_flight must be at least 1")?;
+        check(self.read_pool_bytes >= 8 << 20, "read_pool_bytes must be at least 8 MiB")?;
         check(self.read_pool_bytes <= 1 << 40, "read_pool_bytes must be at most 1 TiB")?;
         check(!self.stall.is_zero() && self.stall <= self.idle, "stall must be more than nothing and at most idle")?;
         check(!self.disk_timeout.is_zero(), "disk_timeout must be more than nothing")

@@ -1,7 +1,7 @@
 //! Chunks to disks. Only this file knows the quorum rule: a chunk may be relied on when two disks have fsynced it, or
 //! one, where the cluster keeps one copy; what is missing after that follows in the background, within a budget.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::{DataSettings, Place};
+use super::{DataSettings, Place, Since};
 use crate::error::{Code, S3Error};
 
 /// How many disks must have fsynced a chunk before it is relied on, where `copies` are kept.
@@ -37,6 +37,9 @@ const DOUBTFUL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many chunks one call touches.
 const TOUCH_BATCH: usize = 1_024;
+
+/// How many disks touch at once.
+const TOUCHES_AT_ONCE: usize = 32;
 
 /// Sends chunks to disks.
 #[derive(Clone)]
@@ -59,7 +62,7 @@ pub(super) struct Written {
     epoch: Epoch,
     /// Grows as long as copies are under way.
     acknowledged: Arc<Mutex<Vec<DiskId>>>,
-    began: Instant,
+    began: Since,
     rest: Option<JoinHandle<()>>,
 }
 
@@ -77,7 +80,7 @@ impl Writer {
     /// Stores a chunk whose bytes are `pieces` end to end. `StorageFull` where disks have no room, `SlowDown` where
     /// they are busy, `ServiceUnavailable` where too few are there.
     pub(super) async fn write(&self, id: ChunkId, pieces: Vec<Bytes>) -> Result<Written, S3Error> {
-        let began = Instant::now();
+        let began = Since::now();
         let len: usize = pieces.iter().map(Bytes::len).sum();
         let len = u32::try_from(len).map_err(|_| Code::InternalError)?;
         let map = self.client.map();
@@ -135,7 +138,6 @@ impl Writer {
         if !rest.is_empty() {
             let _ = timeout(patience, futures::future::join_all(rest)).await;
         }
-        let oldest = chunks.iter().map(|chunk| chunk.began).min().unwrap_or_else(Instant::now);
         let map = self.client.map();
         let homes = |chunk: &Written| {
             if chunk.epoch == map.epoch {
@@ -155,41 +157,79 @@ impl Writer {
             placed.push((acknowledged, homes(chunk)));
         }
         let (disks, acknowledged, homes) = name_disks(&placed);
+        let chunks_age_ms = chunks.iter().map(|chunk| chunk.began.age_ms()).max().unwrap_or(0);
         Ok(NewBody::Chunks {
             id: ManifestId::random(),
             chunks: chunks.into_iter().map(|chunk| chunk.entry).collect(),
             disks,
             acknowledged,
             homes,
-            oldest_touch_age_ms: age_ms(oldest),
+            oldest_touch_age_ms: chunks_age_ms,
         })
     }
 
-    /// See `DataPath::retouch`.
+    /// See `DataPath::retouch`. Asks the disks that are named and today's homes, and for chunks for which these do not
+    /// suffice all others: a body of many disks does not name all of them.
     pub(super) async fn retouch(&self, group: GroupId, body: &mut NewBody) -> Result<(), S3Error> {
-        let NewBody::Chunks { chunks, disks, acknowledged, oldest_touch_age_ms, .. } = body else { return Ok(()) };
-        let began = Instant::now();
-        let touches = disks.iter().enumerate().map(|(place, disk)| {
-            let held =
-                (0..chunks.len()).filter(|chunk| acknowledged.get(*chunk).is_some_and(|bits| bits >> place & 1 == 1));
-            let held: Vec<usize> = held.collect();
-            let ids = held.iter().map(|chunk| ChunkId { group, hash: chunks[*chunk].hash }).collect();
-            async move { (place, self.touch(*disk, ids).await, held) }
-        });
-        let mut touched = vec![0u32; chunks.len()];
-        for (place, there, held) in futures::future::join_all(touches).await {
-            for (chunk, _) in held.into_iter().zip(there).filter(|(_, there)| *there) {
-                touched[chunk] |= 1 << place;
+        let NewBody::Chunks { chunks, disks, acknowledged, homes, oldest_touch_age_ms, .. } = body else {
+            return Ok(());
+        };
+        let began = Since::now();
+        let map = self.client.map();
+        let enough = quorum(map.copies()).max(1);
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| ChunkId { group, hash: chunk.hash }).collect();
+        // What is touched already, and what is a home, of each chunk.
+        let mut placed: Vec<(Vec<DiskId>, Vec<DiskId>)> = ids
+            .iter()
+            .map(|id| (Vec::new(), (self.place)(id, &map).into_iter().take(map.copies()).collect()))
+            .collect();
+        let mut likely: HashMap<DiskId, Vec<usize>> = HashMap::new();
+        for (chunk, (_, homes)) in placed.iter().enumerate() {
+            let bits = acknowledged.get(chunk).copied().unwrap_or(0);
+            let named = disks.iter().take(MAX_NAMED_DISKS).enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+            let named: Vec<DiskId> = named.map(|(_, disk)| *disk).collect();
+            let others = homes.iter().filter(|home| !named.contains(home));
+            for disk in named.iter().chain(others) {
+                likely.entry(*disk).or_default().push(chunk);
             }
         }
-        let enough = quorum(self.client.map().copies()).max(1);
-        if touched.iter().any(|bits| (bits.count_ones() as usize) < enough) {
+        self.touch_all(&likely, &ids, &mut placed).await;
+        let lacking: Vec<usize> = (0..ids.len()).filter(|chunk| placed[*chunk].0.len() < enough).collect();
+        let unasked = map.disks.iter().filter(|disk| disk.state != DiskState::Removed).filter_map(|disk| {
+            let asked = likely.get(&disk.id).map(Vec::as_slice).unwrap_or_default();
+            let chunks: Vec<usize> =
+                lacking.iter().copied().filter(|chunk| asked.binary_search(chunk).is_err()).collect();
+            (!chunks.is_empty()).then_some((disk.id, chunks))
+        });
+        let unasked: HashMap<DiskId, Vec<usize>> = unasked.collect();
+        self.touch_all(&unasked, &ids, &mut placed).await;
+        if placed.iter().any(|(touched, _)| touched.len() < enough) {
             tracing::warn!(%group, "chunks of a body were gone before it was committed");
             return Err(Code::ServiceUnavailable.into());
         }
-        *acknowledged = touched;
-        *oldest_touch_age_ms = age_ms(began);
+        (*disks, *acknowledged, *homes) = name_disks(&placed);
+        *oldest_touch_age_ms = began.age_ms();
         Ok(())
+    }
+
+    /// Touches the chunks of these places on each disk, and adds the disk to those that it has.
+    async fn touch_all(
+        &self,
+        asked: &HashMap<DiskId, Vec<usize>>,
+        ids: &[ChunkId],
+        placed: &mut [(Vec<DiskId>, Vec<DiskId>)],
+    ) {
+        let touches = asked.iter().map(|(disk, chunks)| {
+            let ids: Vec<ChunkId> = chunks.iter().map(|chunk| ids[*chunk]).collect();
+            async move { (*disk, chunks, self.touch(*disk, ids).await) }
+        });
+        let touches: Vec<_> = touches.collect();
+        let mut touches = futures::stream::iter(touches).buffer_unordered(TOUCHES_AT_ONCE);
+        while let Some((disk, chunks, there)) = touches.next().await {
+            for (chunk, _) in chunks.iter().zip(there).filter(|(_, there)| *there) {
+                placed[*chunk].0.push(disk);
+            }
+        }
     }
 
     /// For each chunk whether the disk has touched it. A disk that does not answer has touched none.
@@ -294,10 +334,6 @@ impl Fan {
             _ => Code::ServiceUnavailable.into(),
         }
     }
-}
-
-fn age_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Turns (acknowledged, homes) of each chunk into at most 32 named disks and bits for them. Chunks that lack a home

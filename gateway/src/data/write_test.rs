@@ -1,6 +1,8 @@
 use std::sync::atomic::Ordering;
 
+use cairn_storage::types::ClusterMap;
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::super::fake::{FOREVER, Fake, GROUP};
 use super::super::{DataPath, DataSettings, Stored};
@@ -246,6 +248,40 @@ async fn a_touch_forgets_copies_that_are_gone_and_fails_without_a_quorum() {
     fake.disks[2].chunks.lock().clear();
     assert_eq!(path.retouch(GROUP, &mut body).await.unwrap_err().code, Code::ServiceUnavailable);
     path.retouch(GROUP, &mut NewBody::Empty).await.unwrap();
+}
+
+/// Each chunk on three of forty disks, which follow each other in a circle.
+fn in_a_circle(id: &ChunkId, map: &ClusterMap) -> Vec<DiskId> {
+    let mut order: Vec<DiskId> = map.disks.iter().map(|disk| disk.id).collect();
+    let count = order.len();
+    order.rotate_left(usize::from(id.hash[0]) % count);
+    order
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_on_more_disks_than_it_can_name_is_touched_again() {
+    let fake = Fake::new(40);
+    let settings = DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() };
+    let path = DataPath::with_placement(fake.client(), settings, in_a_circle);
+    let mut body = store(&path, 200).await.unwrap().body;
+    assert_eq!(holders(&fake).len(), 40);
+    path.retouch(GROUP, &mut body).await.unwrap();
+    // Where a chunk is not at home it is found, too, and told to lack a home.
+    let moved = ChunkId { group: GROUP, hash: Fake::spans(&body)[7].hash };
+    let mut bytes = None;
+    for disk in &fake.disks {
+        bytes = disk.chunks.lock().remove(&moved).or(bytes);
+    }
+    let homes = in_a_circle(&moved, &fake.client().map());
+    let number = |disk: &DiskId| usize::from(disk.0[0]);
+    for disk in &homes[20..22] {
+        fake.disks[number(disk)].chunks.lock().insert(moved, bytes.clone().unwrap());
+    }
+    path.retouch(GROUP, &mut body).await.unwrap();
+    let NewBody::Chunks { acknowledged, homes: told, .. } = &body else { panic!("not in chunks") };
+    assert!(told[7] & !acknowledged[7] != 0);
+    fake.disks[number(&homes[20])].chunks.lock().remove(&moved);
+    assert_eq!(path.retouch(GROUP, &mut body).await.unwrap_err().code, Code::ServiceUnavailable);
 }
 
 proptest! {

@@ -5,12 +5,13 @@
 mod authenticate;
 mod host;
 pub(crate) mod inbound;
+pub(crate) mod late;
 mod outbound;
 mod own;
 mod promise;
+mod ready;
 mod render;
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,14 +20,18 @@ use axum::body::Body;
 use bytes::Bytes;
 use cairn_storage::types::UserId;
 use futures::FutureExt;
-use http::{HeaderValue, Response, header, request};
+use http::{HeaderValue, Response, StatusCode, header, request};
+use http_body::Body as _;
 use rand::Rng;
 
 use self::inbound::{Inbound, Left};
+use self::late::Late;
 pub use self::outbound::Outbound;
 use self::outbound::{Account, InFlight};
+use self::ready::Ready;
 use self::render::Form;
 use crate::auth::Rules;
+use crate::data::AnswerRoom;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Target};
@@ -34,6 +39,11 @@ use crate::ops::object::source::CopySource;
 use crate::request::{Reply, Request, Unread};
 use crate::router;
 use crate::server::Hooks;
+use crate::server::pace::Pace;
+use crate::xml;
+
+/// A body in memory of at most so many bytes is part of what a connection costs, and not counted.
+const SMALL_ANSWER: u64 = 16 << 10;
 
 /// Answers requests. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +52,7 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     gateway: Gateway,
     hooks: Hooks,
+    ready: Ready,
     /// What signatures must hold.
     rules: Rules,
     /// Names this process in its answers.
@@ -68,11 +79,56 @@ impl Service {
     pub fn new(gateway: Gateway, hooks: Hooks) -> Self {
         let host_id = hex::encode(rand::rng().random::<[u8; 16]>());
         let rules = Rules::s3(&gateway.settings().region);
-        Self(Arc::new(Inner { gateway, hooks, rules, host_id }))
+        let ready = Ready::new(hooks.ready.clone());
+        Self(Arc::new(Inner { gateway, hooks, ready, rules, host_id }))
     }
 
-    /// Answers one request that came from `peer`.
-    pub(crate) async fn answer<B>(&self, request: http::Request<B>, peer: SocketAddr) -> Answer
+    /// Answers one request.
+    pub(crate) async fn answer<B>(&self, request: http::Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.answer_by(request, async |head, body, progress| self.work(head, body, progress).await).await
+    }
+
+    /// Answers a request for which there was no room: health as ever, anything else with `SlowDown`.
+    pub(crate) async fn answer_health_only<B>(&self, request: http::Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if own::is_health(request.uri().path()) {
+            return self.answer(request).await;
+        }
+        let slow_down = "Too many connections. Please reduce your request rate.";
+        self.answer_by(request, async |_, _, _| Err(S3Error::with(Code::SlowDown, slow_down))).await
+    }
+
+    /// A whole message in the place of one that hyper would answer with by itself, to a request that it cannot read.
+    pub(crate) fn refusal(&self, status: StatusCode) -> Bytes {
+        let error = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => self.head_too_large(),
+            StatusCode::URI_TOO_LONG => Code::InvalidURI.into(),
+            _ => S3Error::with(Code::BadRequest, "An error occurred when parsing the HTTP request."),
+        };
+        let id = new_id();
+        let (mut head, body) = render::text(&error, &id, &self.0.host_id);
+        self.finish_head(&mut head, &id, Left::Unread(0));
+        tracing::debug!(request_id = id, %error, "a request that could not be read");
+        render::message(&head, &body)
+    }
+
+    fn head_too_large(&self) -> S3Error {
+        let max = self.0.hooks.limits.head_bytes.to_string();
+        S3Error::new(Code::RequestHeaderSectionTooLarge).detail("MaxSizeAllowed", max)
+    }
+
+    async fn answer_by<B>(
+        &self,
+        request: http::Request<B>,
+        work: impl AsyncFnOnce(request::Parts, Body, &mut Progress) -> Reply,
+    ) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -81,18 +137,28 @@ impl Service {
         let (head, body) = request.into_parts();
         let expects_continue = head.headers.get(header::EXPECT).is_some_and(|value| !value.is_empty());
         let is_head = head.method == http::Method::HEAD;
-        let (inbound, home) = Inbound::new(body);
+        let limits = &self.0.hooks.limits;
+        let (inbound, home) = Inbound::new(body, Pace::new(limits.min_rate, limits.read_window));
         let mut progress = Progress {
-            id: format!("{:016X}", rand::rng().random::<u64>()),
+            id: new_id(),
             operation: "Unknown",
             bucket: String::new(),
             resource: head.uri.path().to_owned(),
             form: Form::Xml,
         };
-        let reply = self.guarded(head, Body::new(inbound), peer, &mut progress).await;
-        let mut response = reply.unwrap_or_else(|error| {
-            render::error(&error, progress.form, &progress.resource, &progress.id, &self.0.host_id)
-        });
+        let reply = guarded(&progress.id.clone(), work(head, Body::new(inbound), &mut progress)).await;
+        let (mut response, room) = match self.with_room(reply, progress.operation).await {
+            Ok(held) => held,
+            Err(error) => {
+                let Progress { form, resource, id, .. } = &progress;
+                (render::error(&error, *form, resource, id, &self.0.host_id), None)
+            }
+        };
+        if let Some(late) = response.extensions_mut().remove::<Late>() {
+            let (service, resource, id) = (self.0.clone(), progress.resource.clone(), progress.id.clone());
+            let render = move |error: &S3Error| xml::error(error, &resource, &id, &service.host_id);
+            *response.body_mut() = late.into_body(render).unwrap_or_default();
+        }
         if is_head {
             *response.body_mut() = Body::empty();
         }
@@ -107,26 +173,28 @@ impl Service {
             started,
             _in_flight: in_flight,
         };
-        Answer { response: response.map(|body| Outbound::new(body, account)), left }
+        Answer { response: response.map(|body| Outbound::new(body, room, account)), left }
     }
 
-    /// Works on a request. A panic is an `InternalError` of this request alone.
-    async fn guarded(&self, head: request::Parts, body: Body, peer: SocketAddr, progress: &mut Progress) -> Reply {
-        let id = progress.id.clone();
-        let work = Box::pin(AssertUnwindSafe(self.work(head, body, peer, progress)).catch_unwind());
-        work.await.unwrap_or_else(|_| {
-            tracing::error!(request_id = id, "a request panicked");
-            metrics::counter!("cairn_s3_panics_total").increment(1);
-            Err(Code::InternalError.into())
-        })
+    /// The reply with room for its body, where that is in memory: what a client does not take is counted. The bytes of
+    /// objects are counted where they are read.
+    async fn with_room(&self, reply: Reply, operation: &str) -> Result<(Response<Body>, Option<AnswerRoom>), S3Error> {
+        let response = reply?;
+        let len = response.body().size_hint().exact().unwrap_or(0);
+        if len <= SMALL_ANSWER || operation == Operation::GetObject.as_str() {
+            return Ok((response, None));
+        }
+        let room = self.0.gateway.data().answer_room(len).await.ok_or(Code::SlowDown)?;
+        Ok((response, Some(room)))
     }
 
-    async fn work(&self, mut head: request::Parts, body: Body, peer: SocketAddr, progress: &mut Progress) -> Reply {
+    async fn work(&self, mut head: request::Parts, body: Body, progress: &mut Progress) -> Reply {
         let gateway = &self.0.gateway;
+        self.check_head(&head)?;
         let host = host::take(&mut head)?;
         let target = Target::parse(&host, head.uri.path(), head.uri.query(), &gateway.settings().domains)?;
         if target.bucket == own::SPACE && !target.virtual_host {
-            return own::answer(&self.0, head, target, body, peer, progress).await;
+            return own::answer(&self.0, head, target, body, progress).await;
         }
         progress.resource = resource(&target);
         router::refuse_form(&head.method, &target, &head.headers)?;
@@ -156,7 +224,19 @@ impl Service {
         router::dispatch(operation, gateway, request).await
     }
 
-    fn finish_head(&self, response: &mut Response<Body>, id: &str, left: Left) {
+    /// Bounds that are ours, within those of hyper.
+    fn check_head(&self, head: &request::Parts) -> Result<(), S3Error> {
+        let limits = &self.0.hooks.limits;
+        let of_header = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+        let of_line = head.method.as_str().len() + head.uri.path().len() + head.uri.query().map_or(0, str::len) + 14;
+        let bytes = of_line + head.headers.iter().map(of_header).sum::<usize>();
+        if bytes > limits.head_bytes || head.headers.len() > limits.headers {
+            return Err(self.head_too_large());
+        }
+        Ok(())
+    }
+
+    fn finish_head<T>(&self, response: &mut Response<T>, id: &str, left: Left) {
         let headers = response.headers_mut();
         for (name, value) in [("x-amz-request-id", id), ("x-amz-id-2", self.0.host_id.as_str())] {
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -168,6 +248,21 @@ impl Service {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
+}
+
+/// 16 upper-case hexadecimal digits.
+fn new_id() -> String {
+    format!("{:016X}", rand::rng().random::<u64>())
+}
+
+/// Works on a request. A panic is an `InternalError` of this request alone.
+async fn guarded(id: &str, work: impl Future<Output = Reply>) -> Reply {
+    let work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+    work.await.unwrap_or_else(|_| {
+        tracing::error!(request_id = id, "a request panicked");
+        metrics::counter!("cairn_s3_panics_total").increment(1);
+        Err(Code::InternalError.into())
+    })
 }
 
 fn resource(target: &Target) -> String {

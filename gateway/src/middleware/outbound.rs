@@ -8,11 +8,15 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::data::AnswerRoom;
+
 /// The body of every answer.
 pub struct Outbound {
     inner: axum::body::Body,
     sent: u64,
     failed: bool,
+    /// Of a body that is in memory: held until the client has taken it.
+    room: Option<AnswerRoom>,
     account: Account,
 }
 
@@ -45,8 +49,8 @@ impl Drop for InFlight {
 }
 
 impl Outbound {
-    pub(super) fn new(inner: axum::body::Body, account: Account) -> Self {
-        Self { inner, sent: 0, failed: false, account }
+    pub(super) fn new(inner: axum::body::Body, room: Option<AnswerRoom>, account: Account) -> Self {
+        Self { inner, sent: 0, failed: false, room, account }
     }
 }
 
@@ -55,13 +59,21 @@ impl Body for Outbound {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Poll::Ready(Some(Err(_))) => self.failed = true,
-            _ => {}
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                let held = frame.map_data(|data| match self.room.take() {
+                    Some(room) => room.hold(data),
+                    None => data,
+                });
+                Poll::Ready(Some(Ok(held)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.failed = true;
+                Poll::Ready(Some(Err(error)))
+            }
+            other => other,
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,10 +1,8 @@
 //! What is Cairn's own on the S3 port, under `/_cairn/`: health, metrics, the admin API. No bucket's name can start
 //! with an underscore.
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
+use http::{HeaderValue, Method, Response, StatusCode, header, request};
 
 use super::render::Form;
 use super::{Inner, Progress, authenticate};
@@ -18,23 +16,27 @@ use crate::server::Hooks;
 /// In the place of a bucket.
 pub(super) const SPACE: &str = "_cairn";
 
+/// Whether it is asked for health, by its raw path.
+pub(super) fn is_health(path: &str) -> bool {
+    path.starts_with("/_cairn/health/")
+}
+
 /// Answers what needs no signature; everything else needs root's.
 pub(super) async fn answer(
     service: &Inner,
     mut head: request::Parts,
     target: Target,
     body: Body,
-    peer: SocketAddr,
     progress: &mut Progress,
 ) -> Reply {
-    let Inner { gateway, hooks, rules, .. } = service;
+    let Inner { gateway, hooks, ready, rules, .. } = service;
     progress.form = Form::Json;
     progress.operation = "Own";
     let asks = matches!(head.method, Method::GET | Method::HEAD);
     match target.key.as_str() {
         "health/live" if asks => return Ok(plain(StatusCode::OK, "live\n")),
-        "health/ready" if asks => return Ok(ready(hooks).await),
-        "metrics" if asks && is_local(peer, &head.headers) => return metrics(hooks).await,
+        "health/ready" if asks && ready.get().await => return Ok(plain(StatusCode::OK, "ready\n")),
+        "health/ready" if asks => return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
         _ => {}
     }
     let signed = authenticate::authenticate(gateway, rules, &mut head).await?;
@@ -63,14 +65,6 @@ pub(super) async fn answer(
     Box::pin(admin::handle(gateway, request)).await
 }
 
-async fn ready(hooks: &Hooks) -> Response<Body> {
-    if (hooks.ready)().await {
-        plain(StatusCode::OK, "ready\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
-}
-
 /// Prometheus' text format.
 async fn metrics(hooks: &Hooks) -> Reply {
     let Some(handle) = hooks.metrics.clone() else {
@@ -83,31 +77,9 @@ async fn metrics(hooks: &Hooks) -> Reply {
     Ok(response)
 }
 
-/// Whether the request was made on this machine, by whoever sent it and not by a proxy on somebody's behalf.
-fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-    peer.ip().to_canonical().is_loopback() && !forwarded.iter().any(|name| headers.contains_key(*name))
-}
-
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_peer_on_this_machine_is_local() {
-        let none = HeaderMap::new();
-        for local in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "127.9.9.9:1"] {
-            assert!(is_local(local.parse().unwrap(), &none), "{local}");
-        }
-        assert!(!is_local("192.168.0.1:1".parse().unwrap(), &none));
-        let proxied = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), HeaderValue::from_static("1.2.3.4"))]);
-        assert!(!is_local("127.0.0.1:1".parse().unwrap(), &proxied));
-    }
 }

@@ -1,6 +1,7 @@
 //! Errors in the form in which the client expects them.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
 use crate::error::{Code, S3Error};
@@ -31,6 +32,25 @@ pub(super) fn error(error: &S3Error, form: Form, resource: &str, id: &str, host_
         response.headers_mut().append(name, value.clone());
     }
     response
+}
+
+/// The same in two pieces, for a client of S3.
+pub(super) fn text(error: &S3Error, id: &str, host_id: &str) -> (Response<()>, String) {
+    let (head, _) = self::error(error, Form::Xml, "/", id, host_id).into_parts();
+    (Response::from_parts(head, ()), xml::error(error, "/", id, host_id).finish())
+}
+
+/// As HTTP/1.1 has it on the wire.
+pub(super) fn message(head: &Response<()>, body: &str) -> Bytes {
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status()).into_bytes();
+    for (name, value) in head.headers() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    out.into()
 }
 
 fn json(error: &S3Error, id: &str) -> String {

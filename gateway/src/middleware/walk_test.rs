@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use cairn_storage::client::{Client, MetaService, ServiceError};
 use cairn_storage::meta::query::{ObjectAnswer, Wanted, WantedBytes};

@@ -6,6 +6,7 @@ use cairn_storage::meta::record::DirectoryEntry;
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{BucketId, UploadId};
 
+use crate::data::{Since, aged};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Caller, Gateway};
 
@@ -73,15 +74,20 @@ pub async fn publish(
 ) -> Result<Result<Outcome, Rejection>, S3Error> {
     let in_group = matches!(body, NewBody::Chunks { .. });
     let mut expected = opened.id;
+    // Of what `body` says of its age.
+    let mut since = Since::now();
     for _ in 0..MAX_TRIES {
         let guarded = |bucket| {
-            if in_group && bucket != expected { Command::Nothing } else { command(bucket, body.clone()) }
+            if in_group && bucket != expected { Command::Nothing } else { command(bucket, aged(&body, &since)) }
         };
         let (entry, result) = gateway.command_bucket(caller, &opened.name, guarded).await?;
         match result {
             Ok(Outcome::Done) if entry.id != expected && entry.group == opened.group => expected = entry.id,
             Ok(Outcome::Done) if entry.id != expected => break,
-            Err(Rejection::TouchTooOld) => gateway.data().retouch(opened.group, &mut body).await?,
+            Err(Rejection::TouchTooOld) => {
+                gateway.data().retouch(opened.group, &mut body).await?;
+                since = Since::now();
+            }
             result => return Ok(result),
         }
     }
