@@ -137,14 +137,23 @@ pub struct Given {
     )]
     pub domain: Option<Vec<String>>,
 
-    /// The region that signatures must name.
+    /// The region that signatures must name; any will do where none is given.
     #[arg(
         long,
         env = "CAIRN_REGION",
         value_name = "NAME",
-        help = "The region that signatures must name [default: us-east-1]"
+        help = "The region that signatures must name [default: us-east-1, and they may name any]"
     )]
     pub region: Option<String>,
+
+    /// Whether signatures of version 2 are taken.
+    #[arg(
+        long,
+        env = "CAIRN_SIGV2",
+        value_name = "on|off",
+        help = "Whether signatures of version 2 are accepted, too [default: on]"
+    )]
+    pub sigv2: Option<Switch>,
 
     /// The most bytes of an object that go into one chunk.
     #[arg(long, env = "CAIRN_CHUNK_SIZE", value_name = "SIZE", help = "64KiB to 8MiB [default: 8MiB]")]
@@ -195,6 +204,13 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// The settings that hold.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -214,6 +230,9 @@ pub struct Settings {
     pub rack: String,
     pub domains: Vec<String>,
     pub region: String,
+    /// Nobody chose the region.
+    pub any_region: bool,
+    pub sigv2: bool,
     /// Bytes.
     pub chunk_size: usize,
     /// Bytes.
@@ -256,6 +275,7 @@ impl Given {
             rack: self.rack.or(other.rack),
             domain: self.domain.or(other.domain),
             region: self.region.or(other.region),
+            sigv2: self.sigv2.or(other.sigv2),
             chunk_size: self.chunk_size.or(other.chunk_size),
             body_pool: self.body_pool.or(other.body_pool),
             cache: self.cache.or(other.cache),
@@ -290,7 +310,9 @@ impl Given {
             out_after: given.out_after.map_or(Duration::from_secs(600), Into::into),
             rack: given.rack.unwrap_or_else(|| "default".to_owned()),
             domains: given.domain.unwrap_or_else(|| vec!["localhost".to_owned()]),
+            any_region: given.region.is_none(),
             region: given.region.unwrap_or_else(|| "us-east-1".to_owned()),
+            sigv2: given.sigv2 != Some(Switch::Off),
             chunk_size: bytes(given.chunk_size, 8 << 20)?,
             body_pool: bytes(given.body_pool, 512 << 20)?,
             cache: bytes(given.cache, 256 << 20)?,
@@ -351,6 +373,16 @@ mod tests {
         assert_eq!(settings.chunk_size, 1 << 20);
         assert_eq!(settings.gc_grace, Duration::from_secs(300));
         assert_eq!(settings.region, "us-east-1");
+    }
+
+    #[test]
+    fn a_region_holds_where_it_is_given_and_version_2_is_switched_off_by_a_word() {
+        let none = Given::default().resolve(None).unwrap();
+        assert_eq!((none.region.as_str(), none.any_region, none.sigv2), ("us-east-1", true, true));
+        let given: Given = toml::from_str("region = 'us-east-1'\nsigv2 = 'off'").unwrap();
+        let given = given.resolve(None).unwrap();
+        assert_eq!((given.any_region, given.sigv2), (false, false));
+        assert!(toml::from_str::<Given>("sigv2 = 'perhaps'").is_err());
     }
 
     #[test]

@@ -132,7 +132,12 @@ fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
         ..DataSettings::default()
     };
     data.validate().map_err(anyhow::Error::msg)?;
-    let s3 = cairn_gateway::gateway::Settings { region: settings.region.clone(), domains: settings.domains.clone() };
+    let s3 = cairn_gateway::gateway::Settings {
+        region: settings.region.clone(),
+        any_region: settings.any_region,
+        sigv2: settings.sigv2,
+        domains: settings.domains.clone(),
+    };
     Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
 }
 

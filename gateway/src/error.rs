@@ -46,7 +46,7 @@ codes! {
     IllegalLocationConstraintException 400 "The location constraint is not valid for this region.";
     IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.";
     InternalError 500 "An internal error occurred. Try again.";
-    InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records.";
+    InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
     InvalidArgument 400 "Invalid argument.";
     InvalidBucketName 400 "The specified bucket is not valid.";
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.";
@@ -77,13 +77,13 @@ codes! {
     PreconditionFailed 412 "At least one of the preconditions that you specified did not hold.";
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
     RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
-    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.";
+    RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large.";
     ServiceUnavailable 503 "Service is unable to handle the request. Try again.";
-    SignatureDoesNotMatch 403 "The request signature that we calculated does not match the signature that you provided. Check your secret key and signing method.";
+    SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Please reduce your request rate.";
     /// Ours: the disks have no room for new data. 503, so that clients try again.
     StorageFull 503 "The storage has no room for new data. Delete something, or add a disk.";
-    XAmzContentSHA256Mismatch 400 "The provided x-amz-content-sha256 header does not match what was computed.";
+    XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
     /// Of the admin API.
     NoSuchUser 404 "There is no user of this name.";
     /// Of the admin API.

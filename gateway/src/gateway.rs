@@ -25,15 +25,19 @@ const CACHE_CAPACITY: usize = 10_000;
 /// What the operator set, as far as S3 is concerned.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `us-east-1` by default. Signatures must name it.
+    /// `us-east-1` by default.
     pub region: String,
+    /// Whether signatures, and who creates buckets, may name any region besides it: where nobody chose one.
+    pub any_region: bool,
+    /// Whether signatures of version 2 are taken.
+    pub sigv2: bool,
     /// Hosts of the form `bucket.DOMAIN` are virtual-host style. `localhost` by default.
     pub domains: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { region: "us-east-1".to_owned(), domains: vec!["localhost".to_owned()] }
+        Self { region: "us-east-1".to_owned(), any_region: true, sigv2: true, domains: vec!["localhost".to_owned()] }
     }
 }
 

@@ -103,6 +103,12 @@ pub fn refuse_form(method: &Method, target: &Target, headers: &HeaderMap) -> Res
     if *method == Method::POST && of_bucket && is_form { Err(not_built(FORM)) } else { Ok(()) }
 }
 
+/// All parameters that make another operation of a request.
+#[cfg(test)]
+pub fn subresources() -> impl Iterator<Item = &'static str> {
+    [NOT_BUILT_OF_BUCKET, NOT_BUILT_OF_OBJECT, BUILT_OF_BUCKET, BUILT_OF_OBJECT].into_iter().flatten().copied()
+}
+
 /// The operation that a request asks for. Parameters that nobody knows are ignored.
 pub fn route(method: &Method, target: &Target, headers: &HeaderMap) -> Result<Operation, S3Error> {
     let query = &target.query;

@@ -37,13 +37,18 @@ pub const GROUP: GroupId = GroupId(1);
 
 impl Fake {
     pub fn gateway(&self) -> Gateway {
-        self.gateway_in("us-east-1")
+        self.gateway_with(Settings::default())
     }
 
+    /// Whose operator has chosen a region.
     pub fn gateway_in(&self, region: &str) -> Gateway {
+        self.gateway_with(Settings { region: region.to_owned(), any_region: false, ..Settings::default() })
+    }
+
+    fn gateway_with(&self, settings: Settings) -> Gateway {
         let client = Client::new(Arc::new(self.clone()), Arc::new(self.clone()));
         let data = DataPath::new(client.clone(), DataSettings::default());
-        Gateway::new(client, data, Settings { region: region.to_owned(), ..Settings::default() })
+        Gateway::new(client, data, settings)
     }
 
     pub fn add_user(&self, name: &str, root: bool) -> Arc<UserRecord> {

@@ -11,7 +11,7 @@ use cairn_storage::types::ROOT_GROUP;
 use parking_lot::Mutex;
 
 use crate::cache::Cache;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::gateway::{Caller, unexpected};
 
 /// How old what is known of a user may be: so long may a removed user go on.
@@ -40,7 +40,8 @@ pub(crate) struct Users {
 
 struct List {
     taken: Instant,
-    by_key: HashMap<String, Caller>,
+    /// `None` where the root group did not answer: those who waited for it do not ask once more, one after another.
+    by_key: Option<HashMap<String, Caller>>,
 }
 
 impl Users {
@@ -89,19 +90,27 @@ impl Users {
 
     async fn find_in_list(&self, client: &Client, access_key: &str) -> Result<Option<Caller>, S3Error> {
         let mut list = self.list.lock().await;
-        if let Some(list) = list.as_ref().filter(|list| list.taken.elapsed() < LIST_LIFETIME) {
-            return Ok(list.by_key.get(access_key).cloned());
+        if let Some(known) = list.as_ref().filter(|list| list.taken.elapsed() < LIST_LIFETIME) {
+            let by_key = known.by_key.as_ref().ok_or(Code::ServiceUnavailable)?;
+            return Ok(by_key.get(access_key).cloned());
         }
-        // Before the question: what it answers is at least as new.
-        let taken = Instant::now();
-        let Answer::Users(users) = client.query(ROOT_GROUP, Query::Users).await? else {
-            return Err(unexpected("Users"));
+        let (by_key, found) = match ask_for_all(client).await {
+            Ok(by_key) => {
+                let found = by_key.get(access_key).cloned();
+                (Some(by_key), Ok(found))
+            }
+            Err(error) => (None, Err(error)),
         };
-        let by_key: HashMap<String, Caller> =
-            users.into_iter().map(|user| (user.access_key.clone(), Arc::new(user))).collect();
-        let found = by_key.get(access_key).cloned();
-        *list = Some(List { taken, by_key });
-        Ok(found)
+        // Only now: however long the answer took, those who waited for it are served.
+        *list = Some(List { taken: Instant::now(), by_key });
+        found
+    }
+}
+
+async fn ask_for_all(client: &Client) -> Result<HashMap<String, Caller>, S3Error> {
+    match client.query(ROOT_GROUP, Query::Users).await? {
+        Answer::Users(users) => Ok(users.into_iter().map(|user| (user.access_key.clone(), Arc::new(user))).collect()),
+        _ => Err(unexpected("Users")),
     }
 }
 

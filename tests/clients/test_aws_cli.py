@@ -89,7 +89,7 @@ def test_a_large_object_is_copied_in_parts(aws, bucket, tmp_path):
 def test_presign_gives_a_url_that_anybody_can_read(aws, service, bucket, tmp_path):
     digest = make_file(tmp_path / "file", 5000)
     aws("s3", "cp", tmp_path / "file", f"s3://{bucket}/a key+with ünï")
-    # Version 1 of the aws CLI presigns with the retired SigV2 unless it is told otherwise.
+    # Version 1 of the aws CLI presigns with SigV2 unless it is told otherwise.
     (tmp_path / "config").write_text("[default]\ns3 =\n    signature_version = s3v4\n")
     environment = service.environment() | {"AWS_CONFIG_FILE": str(tmp_path / "config")}
     url = run(

@@ -57,11 +57,6 @@ def test_a_bad_name_is_refused(service, bad):
         client.create_bucket(Bucket=bad)
 
 
-def test_a_wrong_location_is_refused(s3):
-    with error("InvalidLocationConstraint", 400):
-        s3.create_bucket(Bucket=name(), CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-
-
 def test_a_bucket_that_is_not_empty_stays(s3, bucket):
     s3.put_object(Bucket=bucket, Key="key", Body=b"x")
     with error("BucketNotEmpty", 409):

@@ -232,7 +232,8 @@ impl Head {
 
     fn verify(&self, region: &str, time: &str) -> Result<Payload, AuthError> {
         let (raw_path, raw_query) = self.target.split_once('?').unwrap_or((&self.target, ""));
-        let head = RequestHead { method: &self.method, raw_path, raw_query, headers: &self.headers };
+        let head =
+            RequestHead { method: &self.method, raw_path, raw_query, headers: &self.headers, bucket_of_host: "" };
         let now_ms = Moment::from_iso_basic(time).unwrap().ms();
         match parse(&head, &Rules::s3(region), now_ms)? {
             Parsed::Signed(signed) => {

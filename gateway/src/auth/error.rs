@@ -31,6 +31,13 @@ pub enum AuthError {
     UnsupportedMechanism,
     #[error("Unsupported Authorization Type")]
     UnknownMechanism,
+    #[error("AWS authorization header is invalid.  Expected AwsAccessKeyId:signature")]
+    InvalidVersion2,
+    #[error("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")]
+    IncompleteVersion2,
+    /// What was given instead.
+    #[error("Invalid date (should be seconds since epoch): {0}")]
+    InvalidExpires(String),
     /// The header or the parameters are not what they should be; what about them.
     #[error("{}{problem}", if *place == Place::Header { HEADER_PREFIX } else { "" })]
     Malformed { place: Place, problem: String },
@@ -43,7 +50,7 @@ pub enum AuthError {
     #[error("Request is not yet valid")]
     NotYetValid { request_ms: u64, now_ms: u64 },
     #[error("Request has expired")]
-    Expired { expires_seconds: u64, expires_at_ms: u64, now_ms: u64 },
+    Expired { expires_seconds: Option<u64>, expires_at_ms: u64, now_ms: u64 },
     /// The names of the headers, separated by commas.
     #[error("There were headers present in the request which were not signed")]
     HeadersNotSigned(String),
@@ -81,7 +88,8 @@ pub struct Mismatch {
     pub access_key: String,
     pub signature_provided: String,
     pub string_to_sign: String,
-    pub canonical_request: String,
+    /// Version 2 has none.
+    pub canonical_request: Option<String>,
 }
 
 fn place_code(place: Place) -> Code {
@@ -98,14 +106,19 @@ impl AuthError {
 
     fn code(&self) -> Code {
         match self {
-            Self::TwoMechanisms | Self::UnknownMechanism | Self::BadContentSha256(_) | Self::BadHeader(_) => {
-                Code::InvalidArgument
-            }
+            Self::TwoMechanisms
+            | Self::UnknownMechanism
+            | Self::InvalidVersion2
+            | Self::BadContentSha256(_)
+            | Self::BadHeader(_) => Code::InvalidArgument,
             Self::UnsupportedMechanism | Self::NoContentSha256 | Self::MalformedChunk(_) => Code::InvalidRequest,
             Self::Malformed { place, .. } | Self::WrongRegion { place, .. } => place_code(*place),
-            Self::NoDate | Self::NotYetValid { .. } | Self::Expired { .. } | Self::HeadersNotSigned(_) => {
-                Code::AccessDenied
-            }
+            Self::NoDate
+            | Self::NotYetValid { .. }
+            | Self::Expired { .. }
+            | Self::IncompleteVersion2
+            | Self::InvalidExpires(_)
+            | Self::HeadersNotSigned(_) => Code::AccessDenied,
             Self::TimeTooSkewed { .. } => Code::RequestTimeTooSkewed,
             Self::SignatureDoesNotMatch(_) | Self::BodySignatureDoesNotMatch => Code::SignatureDoesNotMatch,
             Self::Truncated => Code::IncompleteBody,
@@ -118,7 +131,9 @@ impl From<AuthError> for S3Error {
     fn from(error: AuthError) -> Self {
         let answer = S3Error::with(error.code(), error.to_string());
         match error {
-            AuthError::TwoMechanisms | AuthError::UnknownMechanism => answer.detail("ArgumentName", "Authorization"),
+            AuthError::TwoMechanisms | AuthError::UnknownMechanism | AuthError::InvalidVersion2 => {
+                answer.detail("ArgumentName", "Authorization")
+            }
             AuthError::BadContentSha256(given) => {
                 answer.detail("ArgumentName", "x-amz-content-sha256").detail("ArgumentValue", given)
             }
@@ -131,16 +146,24 @@ impl From<AuthError> for S3Error {
             AuthError::NotYetValid { request_ms, now_ms } => {
                 answer.detail("RequestTime", iso(request_ms)).detail("ServerTime", iso(now_ms))
             }
-            AuthError::Expired { expires_seconds, expires_at_ms, now_ms } => answer
-                .detail("X-Amz-Expires", expires_seconds.to_string())
-                .detail("Expires", iso(expires_at_ms))
-                .detail("ServerTime", iso(now_ms)),
+            AuthError::Expired { expires_seconds, expires_at_ms, now_ms } => {
+                let answer = match expires_seconds {
+                    Some(seconds) => answer.detail("X-Amz-Expires", seconds.to_string()),
+                    None => answer,
+                };
+                answer.detail("Expires", iso(expires_at_ms)).detail("ServerTime", iso(now_ms))
+            }
             AuthError::HeadersNotSigned(names) => answer.detail("HeadersNotSigned", names),
-            AuthError::SignatureDoesNotMatch(mismatch) => answer
-                .detail("AWSAccessKeyId", mismatch.access_key)
-                .detail("StringToSign", mismatch.string_to_sign)
-                .detail("SignatureProvided", mismatch.signature_provided)
-                .detail("CanonicalRequest", mismatch.canonical_request),
+            AuthError::SignatureDoesNotMatch(mismatch) => {
+                let answer = answer
+                    .detail("AWSAccessKeyId", mismatch.access_key)
+                    .detail("StringToSign", mismatch.string_to_sign)
+                    .detail("SignatureProvided", mismatch.signature_provided);
+                match mismatch.canonical_request {
+                    Some(canonical) => answer.detail("CanonicalRequest", canonical),
+                    None => answer,
+                }
+            }
             _ => answer,
         }
     }

@@ -84,8 +84,13 @@ impl Sent {
     }
 
     pub(super) fn parse_at(&self, now_ms: u64) -> Result<Parsed, AuthError> {
-        let head =
-            RequestHead { method: &self.method, raw_path: &self.path, raw_query: &self.query, headers: &self.headers };
+        let head = RequestHead {
+            method: &self.method,
+            raw_path: &self.path,
+            raw_query: &self.query,
+            headers: &self.headers,
+            bucket_of_host: "",
+        };
         parse(&head, &Rules::s3("us-east-1"), now_ms)
     }
 

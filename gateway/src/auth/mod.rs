@@ -4,7 +4,7 @@
 //! [`SignedRequest::verify`] compares, and says how the body is to be checked. An `aws-chunked` body goes through a
 //! [`Decoder`]. Of the signature's two sides the client's is in [`sign`]; both use the same canonical form.
 //!
-//! Source: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)".
+//! Sources: Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)"; `version2` names its own.
 
 mod canonical;
 mod chunked;
@@ -14,6 +14,7 @@ mod query;
 pub mod sign;
 mod signature;
 mod verify;
+mod version2;
 
 pub use chunked::{ChunkedPayload, Decoder};
 pub use error::{AuthError, Mismatch, Place};
@@ -39,13 +40,19 @@ pub struct RequestHead<'a> {
     pub raw_query: &'a str,
     /// With `host` as it was sent, port included.
     pub headers: &'a http::HeaderMap,
+    /// The bucket that the host names; empty where the path does. Version 2 signs it in the place of the host.
+    pub bucket_of_host: &'a str,
 }
 
 /// What a service asks of its signatures.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Signatures must name it.
+    /// Signatures must name it, unless any is taken.
     pub region: String,
+    /// Whether the region of a signature may be any.
+    pub any_region: bool,
+    /// Whether version 2 of the signature is taken, too.
+    pub version2: bool,
     /// Signatures must name it. `s3` for S3, and for Cairn's admin API.
     pub service: String,
     /// Whether `//`, `.` and `..` are taken out of the path before it is signed. Never for S3, where they are bytes of
@@ -57,9 +64,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of S3 in a region.
+    /// The rules of S3 in a region: version 4 alone, and the region alone.
     pub fn s3(region: impl Into<String>) -> Self {
-        Self { region: region.into(), service: "s3".to_owned(), normalise_path: false, assumed_body_hash: None }
+        Self {
+            region: region.into(),
+            any_region: false,
+            version2: false,
+            service: "s3".to_owned(),
+            normalise_path: false,
+            assumed_body_hash: None,
+        }
     }
 }
 

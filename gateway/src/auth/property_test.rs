@@ -39,8 +39,13 @@ impl Sent {
     }
 
     fn verify(&self) -> Result<(), AuthError> {
-        let head =
-            RequestHead { method: &self.method, raw_path: &self.path, raw_query: &self.query, headers: &self.headers };
+        let head = RequestHead {
+            method: &self.method,
+            raw_path: &self.path,
+            raw_query: &self.query,
+            headers: &self.headers,
+            bucket_of_host: "",
+        };
         match parse(&head, &Rules::s3("us-east-1"), NOW_MS)? {
             Parsed::Signed(signed) => {
                 assert_eq!(signed.access_key(), CREDENTIALS.access_key);
@@ -225,7 +230,7 @@ proptest! {
             }
         }
         for headers in [headers, HeaderMap::new()] {
-            let head = RequestHead { method: &Method::GET, raw_path: &path, raw_query: &query.join("&"), headers: &headers };
+            let head = RequestHead { method: &Method::GET, raw_path: &path, raw_query: &query.join("&"), headers: &headers, bucket_of_host: "" };
             if let Ok(Parsed::Signed(signed)) = parse(&head, &Rules::s3("us-east-1"), NOW_MS) {
                 prop_assert!(signed.verify("other").is_err());
             }

@@ -14,6 +14,14 @@ pub(super) fn pairs(raw_query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow
     raw_pairs(raw_query).map(|(name, value)| (decode(name), decode(value)))
 }
 
+/// The same; a parameter without `=` has no value.
+pub(super) fn pairs_as_sent(raw_query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> {
+    raw_query.split('&').filter(|piece| !piece.is_empty()).map(|piece| match piece.split_once('=') {
+        Some((name, value)) => (decode(name), Some(decode(value))),
+        None => (decode(piece), None),
+    })
+}
+
 fn decode(raw: &str) -> Cow<'_, [u8]> {
     if raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         Cow::Owned(decoded_query(raw.as_bytes()).collect())

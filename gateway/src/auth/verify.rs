@@ -4,6 +4,7 @@
 //! Requests: Using Query Parameters".
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use subtle::ConstantTimeEq;
@@ -13,8 +14,8 @@ use super::chunked::{Chain, ChunkedPayload};
 use super::date::{self, Moment};
 use super::error::{AuthError, CREDENTIAL_PREFIX, Mismatch, Place};
 use super::query;
-use super::signature::{self, ALGORITHM, EMPTY_SHA256, Hex, Key, Scope, TERMINATOR};
-use super::{Payload, RequestHead, Rules};
+use super::signature::{self, ALGORITHM, EMPTY_SHA256, Hex, Scope, TERMINATOR};
+use super::{Payload, RequestHead, Rules, version2};
 
 /// How far a request's time may be from ours, either way.
 pub(super) const MAX_SKEW_MS: u64 = 15 * 60 * 1000;
@@ -38,13 +39,22 @@ pub enum Parsed {
 /// A request's claim to be of an access key. Owns what it needs, so that a look-up may come between.
 pub struct SignedRequest {
     access_key: String,
-    scope: Scope,
-    timestamp: String,
     signature: String,
-    forms: Forms,
+    signs: Signs,
     body: Body,
     presigned_headers: Vec<(HeaderName, HeaderValue)>,
     place: Place,
+}
+
+/// What a signature is of.
+enum Signs {
+    Version4 {
+        scope: Scope,
+        timestamp: String,
+        forms: Forms,
+    },
+    /// One of these strings.
+    Version2(Vec<Vec<u8>>),
 }
 
 /// What `x-amz-content-sha256` says.
@@ -85,6 +95,9 @@ pub fn parse(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<Parsed, A
     let signed = match (authorization, mechanism) {
         (None, None) => return Ok(Parsed::Anonymous),
         (Some(_), Some(_)) => return Err(AuthError::TwoMechanisms),
+        (None, Some(Mechanism::Version2)) if rules.version2 => {
+            from_version2(version2::parse_query(head, now_ms)?, head.headers)?
+        }
         (None, Some(Mechanism::Version2)) => return Err(AuthError::UnsupportedMechanism),
         (None, Some(Mechanism::Version4)) => parse_query(head, rules, now_ms)?,
         (Some(authorization), None) => parse_header(head, authorization, rules, now_ms)?,
@@ -119,14 +132,17 @@ fn parse_header(
     now_ms: u64,
 ) -> Result<SignedRequest, AuthError> {
     let (algorithm, rest) = authorization.split_once([' ', '\t', ',']).unwrap_or((authorization, ""));
-    match algorithm {
-        ALGORITHM => {}
-        "AWS" | "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
-        _ => return Err(AuthError::UnknownMechanism),
-    }
     let malformed = |problem: &str| AuthError::malformed(Place::Header, problem);
     if head.headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(malformed("there is more than one authorization header."));
+    }
+    match algorithm {
+        ALGORITHM => {}
+        version2::SCHEME if rules.version2 => {
+            return from_version2(version2::parse_header(head, rest, now_ms)?, head.headers);
+        }
+        version2::SCHEME | "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
+        _ => return Err(AuthError::UnknownMechanism),
     }
     let mut claim = Claim::default();
     for component in rest.split([' ', '\t', ',']).filter(|component| !component.is_empty()) {
@@ -173,10 +189,8 @@ fn parse_header(
         body_hash,
     };
     Ok(SignedRequest {
-        forms: canonical.forms(),
+        signs: Signs::Version4 { scope, timestamp: moment.iso_basic(), forms: canonical.forms() },
         access_key,
-        scope,
-        timestamp: moment.iso_basic(),
         signature: check_signature(&signature, Place::Header)?,
         body: parse_body(body_hash, head.headers)?,
         presigned_headers: Vec::new(),
@@ -213,7 +227,7 @@ fn parse_query(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<SignedR
     }
     let expires_at_ms = moment.ms() + expires_seconds * 1000;
     if now_ms > expires_at_ms {
-        return Err(AuthError::Expired { expires_seconds, expires_at_ms, now_ms });
+        return Err(AuthError::Expired { expires_seconds: Some(expires_seconds), expires_at_ms, now_ms });
     }
     let body_hash = match (&presigned.content_sha256, head.headers.get(CONTENT_SHA256), &rules.assumed_body_hash) {
         (Some(value), ..) if !value.is_empty() => value,
@@ -233,14 +247,34 @@ fn parse_query(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<SignedR
         body_hash,
     };
     Ok(SignedRequest {
-        forms: canonical.forms(),
+        signs: Signs::Version4 { scope, timestamp: moment.iso_basic(), forms: canonical.forms() },
         access_key,
-        scope,
-        timestamp: moment.iso_basic(),
         signature: check_signature(&signature, Place::Query)?,
         body: parse_body(body_hash, head.headers)?,
         presigned_headers: presigned.headers,
         place: Place::Query,
+    })
+}
+
+fn from_version2(claim: version2::Claim, headers: &HeaderMap) -> Result<SignedRequest, AuthError> {
+    let of_query = claim.headers.iter().find(|(name, _)| name == CONTENT_SHA256).map(|(_, value)| value);
+    let body_hash = match headers.get(CONTENT_SHA256).or(of_query) {
+        Some(value) if !value.is_empty() => text(value)?,
+        _ => UNSIGNED_PAYLOAD,
+    };
+    let body = match parse_body(body_hash, headers)? {
+        // The signature of the head is the first of its chain, and this is none.
+        Body::Chunked { signed: true, .. } => return Err(AuthError::BadContentSha256(body_hash.to_owned())),
+        body => body,
+    };
+    let version2::Claim { access_key, signature, strings, headers, place } = claim;
+    Ok(SignedRequest {
+        access_key,
+        signature,
+        signs: Signs::Version2(strings),
+        body,
+        presigned_headers: headers,
+        place,
     })
 }
 
@@ -292,7 +326,7 @@ fn has_no_body(headers: &HeaderMap) -> bool {
 }
 
 /// `x-amz-date` if there is one, else `Date`; both may come in either form.
-fn header_moment(headers: &HeaderMap) -> Option<Moment> {
+pub(super) fn header_moment(headers: &HeaderMap) -> Option<Moment> {
     let value = headers.get("x-amz-date").filter(|value| !value.is_empty()).or_else(|| headers.get(header::DATE))?;
     Moment::from_any(value.to_str().ok()?.trim())
 }
@@ -326,7 +360,7 @@ fn parse_credential(credential: &str, place: Place, rules: &Rules) -> Result<(St
             "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
         )));
     }
-    if region != rules.region {
+    if region != rules.region && !rules.any_region {
         return Err(AuthError::WrongRegion { place, given: region.to_owned(), expected: rules.region.clone() });
     }
     let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
@@ -367,19 +401,24 @@ fn parse_expires(expires: &str) -> Result<u64, AuthError> {
 /// Returns the list in lower case.
 fn check_signed_headers(list: &str, headers: &HeaderMap, place: Place) -> Result<String, AuthError> {
     let list = list.to_ascii_lowercase();
-    // The list goes into the canonical form by itself; a line break in it could pass for more than it is.
-    if list.split(';').any(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
+    // The list goes into the canonical form by itself; a line break in it could pass for more than it is. What is named
+    // is written there, so that a short list must not name a long header again and again.
+    let mut signed = HashSet::new();
+    if list.split(';').any(|name| HeaderName::from_bytes(name.as_bytes()).is_err() || !signed.insert(name)) {
         return Err(AuthError::malformed(
             place,
-            "SignedHeaders is not a list of header names separated by semicolons.",
+            "SignedHeaders is not a list of distinct header names separated by semicolons.",
         ));
     }
-    let is_signed = |name: &str| list.split(';').any(|signed| signed == name);
-    let mut missing: Vec<&str> =
-        headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-") && !is_signed(name)).collect();
-    if !is_signed("host") {
+    let mut missing: Vec<&str> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| name.starts_with("x-amz-") && !signed.contains(name))
+        .collect();
+    if !signed.contains("host") {
         missing.push("host");
     }
+    drop(signed);
     if missing.is_empty() {
         return Ok(list);
     }
@@ -446,6 +485,11 @@ impl SignedRequest {
         self.place
     }
 
+    /// Whether it is of version 2.
+    pub fn is_version2(&self) -> bool {
+        matches!(self.signs, Signs::Version2(_))
+    }
+
     /// The `x-amz-*` parameters of a presigned query, which count as headers; without those of the authentication
     /// itself. They are signed if [`SignedRequest::verify`] says so. Empty where the signature is in the header.
     pub fn presigned_headers(&self) -> &[(HeaderName, HeaderValue)] {
@@ -454,37 +498,52 @@ impl SignedRequest {
 
     /// Whether the secret has made this signature; if so, how the body is to be checked.
     pub fn verify(&self, secret: &str) -> Result<Payload, AuthError> {
-        let key = self.scope.key(secret);
-        let (mut expected, string_to_sign) = self.sign(&key, &self.forms.canonical);
-        if !self.is_signature(&expected) {
-            let as_sent = self.forms.as_sent.as_ref().map(|form| self.sign(&key, form).0);
-            expected = as_sent.filter(|other| self.is_signature(other)).ok_or_else(|| self.mismatch(string_to_sign))?;
+        let mut chained = None;
+        match &self.signs {
+            Signs::Version4 { scope, timestamp, forms } => {
+                let key = scope.key(secret);
+                let sign = |form: &[u8]| {
+                    let string_to_sign = signature::string_to_sign(timestamp, scope, form);
+                    (signature::sign(&key, string_to_sign.as_bytes()), string_to_sign)
+                };
+                let (mut expected, string_to_sign) = sign(&forms.canonical);
+                if !self.is_signature(&expected) {
+                    let as_sent = forms.as_sent.as_ref().map(|form| sign(form).0);
+                    expected = as_sent
+                        .filter(|other| self.is_signature(other))
+                        .ok_or_else(|| self.mismatch(string_to_sign, Some(&forms.canonical)))?;
+                }
+                chained = Some((key, timestamp, scope, expected));
+            }
+            Signs::Version2(strings) => {
+                if !version2::is_signature(&self.signature, strings, secret) {
+                    let first = strings.first().map(|string| String::from_utf8_lossy(string).into_owned());
+                    return Err(self.mismatch(first.unwrap_or_default(), None));
+                }
+            }
         }
         Ok(match &self.body {
             Body::Unsigned => Payload::Unsigned,
             Body::Sha256(hash) => Payload::Sha256(*hash),
             Body::Chunked { signed, trailers } => {
-                let chain = signed.then(|| Chain::new(key, &self.timestamp, &self.scope, expected));
+                let chain = chained
+                    .filter(|_| *signed)
+                    .map(|(key, timestamp, scope, expected)| Chain::new(key, timestamp, scope, expected));
                 Payload::Chunked(ChunkedPayload::new(chain, trailers.clone()))
             }
         })
-    }
-
-    fn sign(&self, key: &Key, form: &[u8]) -> (Hex, String) {
-        let string_to_sign = signature::string_to_sign(&self.timestamp, &self.scope, form);
-        (signature::sign(key, string_to_sign.as_bytes()), string_to_sign)
     }
 
     fn is_signature(&self, expected: &Hex) -> bool {
         expected.as_slice().ct_eq(self.signature.as_bytes()).into()
     }
 
-    fn mismatch(&self, string_to_sign: String) -> AuthError {
+    fn mismatch(&self, string_to_sign: String, canonical: Option<&[u8]>) -> AuthError {
         AuthError::SignatureDoesNotMatch(Box::new(Mismatch {
             access_key: self.access_key.clone(),
             signature_provided: self.signature.clone(),
             string_to_sign,
-            canonical_request: String::from_utf8_lossy(&self.forms.canonical).into_owned(),
+            canonical_request: canonical.map(|form| String::from_utf8_lossy(form).into_owned()),
         }))
     }
 }
@@ -494,8 +553,7 @@ impl std::fmt::Debug for SignedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SignedRequest")
             .field("access_key", &self.access_key)
-            .field("scope", &self.scope)
-            .field("timestamp", &self.timestamp)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }

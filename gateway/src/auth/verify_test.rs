@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::auth::examples_test::{ACCESS_KEY, EMPTY, NOW_MS, SECRET_KEY, Sent, authorization, detail};
 use crate::auth::sign::{self, Credentials, Unsigned};
-use crate::auth::{AuthError, Parsed, Payload, Rules};
+use crate::auth::{AuthError, Parsed, Payload, RequestHead, Rules, parse};
 use crate::error::{Code, S3Error};
 
 const MINUTE_MS: u64 = 60_000;
@@ -57,6 +57,8 @@ fn a_malformed_authorization_says_what_is_wrong() {
         ("AKIAIOSFODNN7EXAMPLE/", "/", "a non-empty Access Key"),
         (",SignedHeaders=host;range;x-amz-content-sha256;x-amz-date", "", "requires three components"),
         ("SignedHeaders=host;", "SignedHeaders=host;;", "SignedHeaders is not a list"),
+        ("SignedHeaders=host;", "SignedHeaders=host;host;", "SignedHeaders is not a list"),
+        ("SignedHeaders=host;range", "SignedHeaders=host;range;RANGE", "SignedHeaders is not a list"),
         ("SignedHeaders=host", "Signature=1,SignedHeaders=host", "twice"),
         ("SignedHeaders=host", "Other=1,SignedHeaders=host", "unknown component"),
         ("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41", "", "a non-empty Signature"),
@@ -69,6 +71,29 @@ fn a_malformed_authorization_says_what_is_wrong() {
     let mut two = get;
     two.headers.append("authorization", HeaderValue::from_static("AWS4-HMAC-SHA256"));
     two.is_refused(malformed, "more than one");
+}
+
+#[test]
+fn any_region_will_do_where_none_was_chosen() {
+    for region in ["auto", "garage", "eu-west-1", "us-east-1"] {
+        let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("h"))]);
+        let unsigned = Unsigned { method: &Method::GET, raw_path: "/b/k", raw_query: "", headers: &headers };
+        let credentials = Credentials { access_key: ACCESS_KEY, secret_key: SECRET_KEY };
+        let query = sign::presign(&unsigned, credentials, &Rules::s3(region), NOW_MS, 60);
+        let sent = Sent::new(Method::GET, &format!("/b/k?{query}"), &[("host", "h")]);
+        let head = RequestHead {
+            method: &sent.method,
+            raw_path: &sent.path,
+            raw_query: &sent.query,
+            headers: &sent.headers,
+            bucket_of_host: "",
+        };
+        let any = Rules { any_region: true, ..Rules::s3("us-east-1") };
+        let Ok(Parsed::Signed(signed)) = parse(&head, &any, NOW_MS) else { panic!("{region}") };
+        assert!(signed.verify(SECRET_KEY).is_ok(), "{region}");
+        assert!(signed.verify("other").is_err(), "{region}");
+        assert_eq!(parse(&head, &Rules::s3("us-east-1"), NOW_MS).is_ok(), region == "us-east-1", "{region}");
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn intake(decoded: usize, body: Vec<u8>) -> Intake {
     let credentials = Credentials { access_key: "key", secret_key: "secret" };
     let added = sign_headers(&unsigned, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", credentials, &rules, NOW).unwrap();
     headers.extend(added);
-    let head = RequestHead { method: &Method::PUT, raw_path: "/b/k", raw_query: "", headers: &headers };
+    let head =
+        RequestHead { method: &Method::PUT, raw_path: "/b/k", raw_query: "", headers: &headers, bucket_of_host: "" };
     let Parsed::Signed(signed) = parse(&head, &rules, NOW).unwrap() else { panic!("anonymous") };
     let payload = signed.verify("secret").unwrap();
     let pieces: Vec<_> = body.chunks(1_000).map(|piece| Ok::<_, S3Error>(Bytes::copy_from_slice(piece))).collect();

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, request};
 use crate::auth::{self, Parsed, Payload, Place, RequestHead, Rules};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Caller, Gateway};
+use crate::operation::Target;
 
 /// The longest access key that is looked up, in bytes.
 const MAX_ACCESS_KEY_LEN: usize = 128;
@@ -17,6 +18,8 @@ pub(super) struct Signed {
     pub payload: Payload,
     /// Where the signature is.
     pub place: Place,
+    /// Whether it is of version 2.
+    pub version2: bool,
 }
 
 /// `AccessDenied` without a signature, `InvalidAccessKeyId` with one of nobody we know, and what is wrong with it
@@ -26,12 +29,14 @@ pub(super) async fn authenticate(
     gateway: &Gateway,
     rules: &Rules,
     head: &mut request::Parts,
+    target: &Target,
 ) -> Result<Signed, S3Error> {
     let parts = RequestHead {
         method: &head.method,
         raw_path: head.uri.path(),
         raw_query: head.uri.query().unwrap_or_default(),
         headers: &head.headers,
+        bucket_of_host: if target.virtual_host { &target.bucket } else { "" },
     };
     let Parsed::Signed(claim) = auth::parse(&parts, rules, now_ms())? else {
         return Err(Code::AccessDenied.into());
@@ -51,7 +56,7 @@ pub(super) async fn authenticate(
         }
     }
     check_once(&head.headers)?;
-    Ok(Signed { caller, payload, place: claim.place() })
+    Ok(Signed { caller, payload, place: claim.place(), version2: claim.is_version2() })
 }
 
 /// Headers whose values are lists, and may stand on lines of their own.

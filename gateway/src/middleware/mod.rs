@@ -78,7 +78,9 @@ struct Progress {
 impl Service {
     pub fn new(gateway: Gateway, hooks: Hooks) -> Self {
         let host_id = hex::encode(rand::rng().random::<[u8; 16]>());
-        let rules = Rules::s3(&gateway.settings().region);
+        let settings = gateway.settings();
+        let (any_region, version2) = (settings.any_region, settings.sigv2);
+        let rules = Rules { any_region, version2, ..Rules::s3(&settings.region) };
         let ready = Ready::new(hooks.ready.clone());
         Self(Arc::new(Inner { gateway, hooks, ready, rules, host_id }))
     }
@@ -201,7 +203,7 @@ impl Service {
         if let Ok(operation) = router::route(&head.method, &target, &head.headers) {
             progress.operation = operation.as_str();
         }
-        let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head).await?;
+        let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head, &target).await?;
         // Only now: a presigned query holds headers, too, the source of a copy among them.
         let operation = router::route(&head.method, &target, &head.headers)?;
         progress.operation = operation.as_str();

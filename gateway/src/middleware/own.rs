@@ -39,13 +39,14 @@ pub(super) async fn answer(
         "health/ready" if asks => return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
         _ => {}
     }
-    let signed = authenticate::authenticate(gateway, rules, &mut head).await?;
+    let signed = authenticate::authenticate(gateway, rules, &mut head, &target).await?;
     if !signed.caller.root {
         return Err(Code::AccessDenied.into());
     }
-    if signed.place == Place::Query {
-        // A URL is handed on, and what it is good for is judged by who reads a key in it.
-        return Err(S3Error::with(Code::AccessDenied, "The admin API takes no presigned URLs."));
+    if signed.place == Place::Query || signed.version2 {
+        // A URL is handed on, and who made it has seen a key in it; version 2 does not sign the host.
+        let message = "The admin API takes signatures of version 4 in the header only, and no presigned URLs.";
+        return Err(S3Error::with(Code::AccessDenied, message));
     }
     if target.key == "metrics" && asks {
         return metrics(hooks).await;

@@ -62,6 +62,20 @@ impl Setup {
     }
 
     async fn ask_with(&self, user: &str, method: &str, uri: &str, body: &str, more: &[(&'static str, &str)]) -> Seen {
+        let region = self.service.0.gateway.settings().region.clone();
+        self.ask_in(&region, user, method, uri, body, more).await
+    }
+
+    /// Signed for a region.
+    async fn ask_in(
+        &self,
+        region: &str,
+        user: &str,
+        method: &str,
+        uri: &str,
+        body: &str,
+        more: &[(&'static str, &str)],
+    ) -> Seen {
         let method: Method = method.parse().unwrap();
         let mut headers = http::HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("localhost:9000"));
@@ -70,7 +84,6 @@ impl Setup {
         }
         if !user.is_empty() {
             let (raw_path, raw_query) = uri.split_once('?').unwrap_or((uri, ""));
-            let region = self.service.0.gateway.settings().region.clone();
             let (access_key, secret_key) = (format!("KEY{user}"), format!("secret of {user}"));
             let credentials = Credentials { access_key: &access_key, secret_key: &secret_key };
             let unsigned = Unsigned { method: &method, raw_path, raw_query, headers: &headers };
@@ -242,6 +255,28 @@ async fn a_name_that_is_taken_is_not_given_again() {
     let eu = setup_in("eu-west-1");
     assert!(eu.ask("anna", "PUT", "/annas", "").await.body.contains("<Code>BucketAlreadyOwnedByYou</Code>"));
     assert!(us.ask("anna", "PUT", "/Bad_Name", "").await.body.contains("<Code>InvalidBucketName</Code>"));
+}
+
+#[tokio::test]
+async fn where_nobody_chose_a_region_clients_may_name_any() {
+    let fake = Fake::default();
+    fake.add_user("anna", false);
+    let hooks = Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default() };
+    let setup = Setup { service: Service::new(fake.gateway(), hooks), fake, ready: Arc::default() };
+    let body =
+        "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
+    for (number, region) in ["auto", "garage", "eu-west-1"].into_iter().enumerate() {
+        let bucket = format!("/bucket{number}");
+        assert_eq!(setup.ask_in(region, "anna", "PUT", &bucket, body, &[]).await.status, StatusCode::OK, "{region}");
+        let seen = setup.ask_in(region, "anna", "GET", &format!("{bucket}?location"), "", &[]).await;
+        assert!(seen.body.contains("<LocationConstraint") && !seen.body.contains(region), "{}", seen.body);
+        let head = setup.ask_in(region, "anna", "HEAD", &bucket, "", &[]).await;
+        assert_eq!(head.headers.get("x-amz-bucket-region").unwrap(), "us-east-1");
+    }
+    let chosen = setup_in("eu-central-1");
+    let seen = chosen.ask_in("eu-west-1", "anna", "GET", "/annas", "", &[]).await;
+    assert!(seen.body.contains("<Code>AuthorizationHeaderMalformed</Code>"), "{}", seen.body);
+    assert!(seen.body.contains("<Region>eu-central-1</Region>"), "{}", seen.body);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::{free, free_if_sealed, name};
 use crate::error::{Code, S3Error};
-use crate::gateway::{Gateway, unexpected};
+use crate::gateway::{Gateway, Settings, unexpected};
 use crate::request::{Reply, Request};
 use crate::xml::CreateBucketConfiguration;
 
@@ -28,7 +28,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
         let document = request.read_document(gateway, MAX_BODY_LEN).await?;
         CreateBucketConfiguration::parse(&document)?
     };
-    let region = region(&gateway.settings().region, configuration)?;
+    let region = region(gateway.settings(), configuration)?;
     for _ in 0..ATTEMPTS {
         if create(gateway, &request, &region).await? {
             return created(&request.bucket);
@@ -132,10 +132,12 @@ fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
-/// The region of the new bucket: the only one that there is.
-fn region(ours: &str, configuration: CreateBucketConfiguration) -> Result<String, S3Error> {
+/// The region of the new bucket: the only one that there is. Where nobody chose it, clients may call it what they like.
+fn region(settings: &Settings, configuration: CreateBucketConfiguration) -> Result<String, S3Error> {
+    let ours = settings.region.as_str();
     match configuration.location_constraint.as_deref() {
         None | Some("") => Ok(ours.to_owned()),
+        Some(_) if settings.any_region => Ok(ours.to_owned()),
         Some("EU") if ours == "eu-west-1" => Ok(ours.to_owned()),
         Some(asked) if asked == ours => Ok(ours.to_owned()),
         Some(asked) => Err(S3Error::new(Code::InvalidLocationConstraint).detail("LocationConstraint", asked)),
@@ -160,11 +162,14 @@ mod tests {
 
     #[test]
     fn the_location_constraint_names_our_region_or_nothing() {
-        assert_eq!(region("us-east-1", CreateBucketConfiguration::default()).unwrap(), "us-east-1");
-        assert_eq!(region("eu-west-1", constraint("EU")).unwrap(), "eu-west-1");
-        assert_eq!(region("eu-west-1", constraint("eu-west-1")).unwrap(), "eu-west-1");
-        let error = region("us-east-1", constraint("eu-west-1")).unwrap_err();
+        let chosen = |region: &str| Settings { region: region.to_owned(), any_region: false, ..Settings::default() };
+        assert_eq!(region(&chosen("us-east-1"), CreateBucketConfiguration::default()).unwrap(), "us-east-1");
+        assert_eq!(region(&chosen("eu-west-1"), constraint("EU")).unwrap(), "eu-west-1");
+        assert_eq!(region(&chosen("eu-west-1"), constraint("eu-west-1")).unwrap(), "eu-west-1");
+        let error = region(&chosen("us-east-1"), constraint("eu-west-1")).unwrap_err();
         assert_eq!(error.code, Code::InvalidLocationConstraint);
+        // Where nobody chose one.
+        assert_eq!(region(&Settings::default(), constraint("eu-west-1")).unwrap(), "us-east-1");
     }
 
     #[test]
