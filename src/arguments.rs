@@ -58,6 +58,9 @@ pub enum Command {
     /// The reading of every copy, once in four weeks or when it is asked for.
     #[command(subcommand)]
     Scrub(Scrub),
+    /// What decides about data, the same for all nodes.
+    #[command(subcommand)]
+    Config(Config),
     /// The time by which each metadata group judges what is past.
     #[command(subcommand)]
     Clock(Clock),
@@ -161,6 +164,24 @@ pub enum Scrub {
     },
     /// Shows how far it has come on each disk.
     Status {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Shows the settings.
+    Show {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Changes one: `gc-grace` or `out-after`.
+    Set {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(value_name = "TIME")]
+        value: humantime::Duration,
         #[command(flatten)]
         endpoint: Endpoint,
     },

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::admin::{array, call, text};
-use crate::arguments::{Clock, Endpoint, Member};
+use crate::arguments::{Clock, Config, Endpoint, Member};
 
 const API: &str = "/_cairn/admin/v1";
 /// Cells of a bar.
@@ -55,6 +55,33 @@ pub async fn member(kind: &str, command: Member) -> Result<()> {
         println!("{status}");
     } else {
         println!("Done. The cluster is {}; `cairn status` shows what is under way.", text(&status, "health"));
+    }
+    Ok(())
+}
+
+/// Runs `cairn config ...`.
+///
+/// # Errors
+/// As every command that asks an endpoint.
+pub async fn config(command: Config) -> Result<()> {
+    let (config, json) = match &command {
+        Config::Show { endpoint } => {
+            (call(endpoint, Method::GET, &format!("{API}/config"), Vec::new()).await?, endpoint.json)
+        }
+        Config::Set { name, value, endpoint } => {
+            ensure!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name} is no setting");
+            let (path, query) = (format!("{API}/config/{name}"), format!("ms={}", value.as_millis()));
+            let config = crate::admin::call_with(endpoint, Method::POST, &path, &query, Vec::new()).await?;
+            (config, endpoint.json)
+        }
+    };
+    if json {
+        println!("{config}");
+    } else {
+        for (name, field) in [("gc-grace", "gc_grace_ms"), ("out-after", "out_after_ms")] {
+            let time = config[field].as_u64().map(std::time::Duration::from_millis);
+            println!("{name:<11}{}", time.map_or("?".to_owned(), |time| humantime::format_duration(time).to_string()));
+        }
     }
     Ok(())
 }
@@ -178,6 +205,17 @@ fn hints(status: &Value) -> Vec<String> {
             _ => {}
         }
     }
+    for group in array(status, "groups") {
+        for ended in array(group, "ended") {
+            let (id, disk, why) = (&group["group"], text(ended, "disk"), text(ended, "why"));
+            let then = if ended["broken"] == true {
+                "the group's data is what breaks it, so it is not replaced: please report this"
+            } else {
+                "it is replaced as soon as most of the group's voters run"
+            };
+            hints.push(format!("a voter of group {id} on disk {disk} does not run ({why}): {then}"));
+        }
+    }
     if array(status, "groups").any(|group| group["leader"].is_null()) {
         hints.push("a metadata group has no leader: more than half of its voters must be up".to_owned());
     }
@@ -205,7 +243,8 @@ mod tests {
             "nodes": [{"id": 7, "address": "a:1", "rack": "r", "up": false, "version": null}],
             "disks": [{"id": "d1", "node": 7, "state": "active", "up": false, "used": null, "capacity": null, "chunks": null},
                       {"id": "d2", "node": 8, "state": "draining", "up": true, "used": 5, "capacity": 10, "chunks": 0}],
-            "groups": [{"group": 0, "leader": null, "voters": [], "queued_repairs": null}],
+            "groups": [{"group": 0, "leader": null, "voters": [], "queued_repairs": null,
+                        "ended": [{"replica": 5, "disk": "d2", "broken": false, "why": "no memory"}]}],
         });
         let shown = render(&status);
         for part in [
@@ -216,6 +255,7 @@ mod tests {
             "no leader",
             "2 chunks to repair, 1 to move; 6 a minute, about 1m 30s left",
             "2 chunks",
+            "a voter of group 0 on disk d2 does not run (no memory)",
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }

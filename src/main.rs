@@ -73,6 +73,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             return Ok(runtime.block_on(check::fsck(verify, repair, &endpoint)));
         }
         Command::Scrub(scrub) => runtime.block_on(check::scrub(scrub)),
+        Command::Config(config) => runtime.block_on(cluster::config(config)),
         Command::Clock(clock) => runtime.block_on(cluster::clock(clock)),
         Command::Health { url } => runtime.block_on(admin::health(&url)),
         Command::User(user) => runtime.block_on(admin::user(user)),

@@ -185,7 +185,7 @@ pub struct Given {
         long,
         env = "CAIRN_GC_GRACE",
         value_name = "TIME",
-        help = "How long unreferenced data is kept [default: 24h]"
+        help = "How long unreferenced data is kept; read when the cluster is formed [default: 24h]"
     )]
     #[serde(deserialize_with = "text")]
     pub gc_grace: Option<humantime::Duration>,
@@ -226,7 +226,8 @@ pub struct Settings {
     pub mdns: bool,
     pub bootstrap_expect: Option<usize>,
     pub metadata_groups: u32,
-    pub out_after: Duration,
+    /// `None` where it was not given: what the cluster has.
+    pub out_after: Option<Duration>,
     pub rack: String,
     pub domains: Vec<String>,
     pub region: String,
@@ -243,7 +244,8 @@ pub struct Settings {
     pub reserve: u64,
     /// Bytes a second.
     pub repair_rate: u64,
-    pub gc_grace: Duration,
+    /// As `out_after`.
+    pub gc_grace: Option<Duration>,
     pub log_format: LogFormat,
 }
 
@@ -307,7 +309,7 @@ impl Given {
             mdns: given.mdns.unwrap_or(false),
             bootstrap_expect: given.bootstrap_expect,
             metadata_groups: given.metadata_groups.unwrap_or(4),
-            out_after: given.out_after.map_or(Duration::from_secs(600), Into::into),
+            out_after: given.out_after.map(Into::into),
             rack: given.rack.unwrap_or_else(|| "default".to_owned()),
             domains: given.domain.unwrap_or_else(|| vec!["localhost".to_owned()]),
             any_region: given.region.is_none(),
@@ -318,7 +320,7 @@ impl Given {
             cache: bytes(given.cache, 256 << 20)?,
             reserve: given.reserve.map_or(1 << 30, |size| size.as_u64()),
             repair_rate: given.repair_rate.map_or(256 << 20, |size| size.as_u64()),
-            gc_grace: given.gc_grace.map_or(Duration::from_secs(24 * 3600), Into::into),
+            gc_grace: given.gc_grace.map(Into::into),
             log_format: given.log_format.unwrap_or_default(),
         };
         settings.validate()?;
@@ -337,7 +339,10 @@ impl Settings {
         );
         ensure!(self.body_pool >= 32 << 20, "body_pool is {} bytes; at least 32MiB are needed", self.body_pool);
         ensure!(self.cache >= 8 << 20, "cache is {} bytes; at least 8MiB are needed", self.cache);
-        ensure!(!self.gc_grace.is_zero(), "gc_grace must be more than nothing: uploads in flight live on it");
+        ensure!(
+            !self.gc_grace.is_some_and(|grace| grace.is_zero()),
+            "gc_grace must be more than nothing: uploads in flight live on it"
+        );
         ensure!(self.repair_rate > 0, "repair_rate must be more than nothing");
         ensure!(self.connections > 0, "connections must be more than nothing");
         ensure!(!self.region.is_empty(), "region must not be empty");
@@ -371,7 +376,7 @@ mod tests {
         let settings = flags.or(file).resolve(None).unwrap();
         assert_eq!(settings.listen.port(), 1);
         assert_eq!(settings.chunk_size, 1 << 20);
-        assert_eq!(settings.gc_grace, Duration::from_secs(300));
+        assert_eq!(settings.gc_grace, Some(Duration::from_secs(300)));
         assert_eq!(settings.region, "us-east-1");
     }
 

@@ -13,7 +13,7 @@ use cairn_storage::client::{Client, remote};
 use cairn_storage::cluster::{RootCredentials, Secret};
 use cairn_storage::meta::{Answer, Query};
 use cairn_storage::node::{Node, NodeOptions};
-use cairn_storage::types::ROOT_GROUP;
+use cairn_storage::types::{ClusterSettings, ROOT_GROUP};
 use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -158,7 +158,10 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
         join: settings.join.clone(),
         mdns: settings.mdns,
         bootstrap_expect: settings.bootstrap_expect,
-        out_after: settings.out_after,
+        settings: ClusterSettings {
+            gc_grace_ms: settings.gc_grace.map(milliseconds),
+            out_after_ms: settings.out_after.map(milliseconds),
+        },
         metadata_groups: settings.metadata_groups,
         rack: settings.rack.clone(),
         secret: cluster_secret()?,
@@ -168,8 +171,11 @@ fn node_options(directories: Vec<PathBuf>, settings: &Settings) -> Result<NodeOp
         ..NodeOptions::default()
     };
     options.repair.rate = settings.repair_rate;
-    options.repair.grace_ms = u64::try_from(settings.gc_grace.as_millis()).unwrap_or(u64::MAX);
     Ok(options)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `CAIRN_CLUSTER_SECRET`, if it is set.

@@ -7,10 +7,11 @@
 //!   "access_key", "root", "created"}]}`.
 //! - `DELETE /_cairn/admin/v1/users/NAME` removes one that owns no buckets: 204.
 //!
-//! What concerns nodes and disks is in `cluster`, the groups' time in `clock`, what concerns chunks in `explain`, `fsck` and `scrub`.
+//! What concerns nodes and disks is in `cluster`, the groups' time in `clock`, settings in `config`, what concerns chunks in `explain`, `fsck` and `scrub`.
 
 mod clock;
 mod cluster;
+mod config;
 mod copies;
 mod explain;
 mod fsck;
@@ -57,6 +58,8 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         ("GET", ("explain", "")) => explain::explain(gateway, &request).await.map(answer),
         ("GET", ("clock", "")) => Ok(answer(clock::clock(gateway, false).await)),
         ("POST", ("clock", "reset")) => Ok(answer(clock::clock(gateway, true).await)),
+        ("GET", ("config", "")) => config::show(gateway).await.map(answer),
+        ("POST", ("config", name)) => config::set(gateway, name, request.query.get("ms")).await.map(answer),
         ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, false).await)),
         ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, true).await)),
         ("POST", ("fsck", rest)) => {

@@ -108,6 +108,15 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
                 "group": group.id.0,
                 "leader": leader.map(|(_, id, disk)| replica((*id, *disk))),
                 "voters": group.replicas.iter().map(|one| replica(*one)).collect::<Vec<_>>(),
+                "ended": overview.nodes.iter().flat_map(|node| &node.disks).flat_map(|disk| {
+                    let ended = disk.ended.iter().filter(|ended| ended.group == group.id);
+                    ended.map(|ended| json!({
+                        "replica": ended.replica.0,
+                        "disk": disk.id.to_string(),
+                        "broken": ended.broken,
+                        "why": ended.why,
+                    }))
+                }).collect::<Vec<_>>(),
                 "changing": !group.joining.is_empty() || !group.leaving.is_empty(),
                 "queued_repairs": figures.map(|figures| figures.queued_repairs),
                 "objects": figures.map(|figures| figures.objects),
@@ -120,7 +129,9 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
     let speed: u64 = overview.nodes.iter().filter(|node| node.up).map(|node| node.settled_per_minute).sum();
     let left = queued + misplaced;
     let unavailable = map.groups.is_empty() || map.groups.iter().any(|group| !statistics.contains_key(&group.id));
-    let whole = map.disks.iter().filter(|disk| disk.state != DiskState::Removed).all(|disk| is_up(disk.id))
+    let none_ended = overview.nodes.iter().flat_map(|node| &node.disks).all(|disk| disk.ended.is_empty());
+    let whole = none_ended
+        && map.disks.iter().filter(|disk| disk.state != DiskState::Removed).all(|disk| is_up(disk.id))
         && map.disks.iter().all(|disk| matches!(disk.state, DiskState::Active | DiskState::Removed))
         && map.groups.iter().all(|group| group.joining.is_empty() && group.leaving.is_empty());
     let in_use = |disk: DiskId| map.disk(disk).is_some_and(|entry| entry.state != DiskState::Removed);

@@ -40,6 +40,7 @@ fn overview() -> Overview {
             chunks: 5,
             misplaced: 0,
             settled: true,
+            ended: Vec::new(),
         }],
     };
     Overview { map: Arc::new(map), nodes: vec![news(1), news(2)], leaders: vec![(GroupId(0), ReplicaId(1), disk(1))] }

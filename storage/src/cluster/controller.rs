@@ -3,7 +3,9 @@
 //! map, so that a controller that dies in the middle leaves nothing undone that the next one does not see.
 //!
 //! A group has three voters, on distinct racks, else distinct nodes, else distinct disks. A voter on a disk that is out
-//! for good is replaced as soon as another disk can take its place; until then it counts.
+//! for good is replaced as soon as another disk can take its place; until then it counts. So is one that was lost on a
+//! disk that is well, which may take the one that comes after it, too. What broke on what all voters have is not
+//! replaced: the next one would break, and with it the next disk's.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,6 +22,19 @@ pub trait Observed {
     fn is_up(&self, disk: DiskId) -> bool;
     /// Whether it has been silent for so long that others are to take over its share.
     fn is_out(&self, disk: DiskId) -> bool;
+    /// How a replica is whose disk is up.
+    fn standing(&self, group: GroupId, replica: ReplicaId) -> Standing;
+}
+
+/// How a replica is, as far as its node says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Or nobody says otherwise.
+    Runs,
+    /// It will not run again: it ended, or has lost its memory.
+    Lost,
+    /// It does not run for what its whole group has.
+    Broken,
 }
 
 /// Whether the replica's id was allotted by a map of this epoch or an earlier one. What such a map does not know any
@@ -74,7 +89,9 @@ pub fn group_to_hand_over(
     let voters =
         settled.flat_map(|entry| entry.replicas.iter().map(move |(replica, disk)| (entry.id, *replica, *disk)));
     let (load_there, group, replica) = voters
-        .filter(|(group, replica, disk)| observed.is_up(*disk) && may(*group, *replica))
+        .filter(|(group, replica, disk)| {
+            observed.is_up(*disk) && observed.standing(*group, *replica) == Standing::Runs && may(*group, *replica)
+        })
         .filter_map(|(group, replica, disk)| Some((load(node_of(disk)?), group, replica)))
         .min()?;
     (load(node) >= load_there + 2).then_some((group, replica))
@@ -112,8 +129,15 @@ impl<'a, O: Observed> Planner<'a, O> {
 
     fn plan(&self, ids: &mut Ids) -> Option<GroupEntry> {
         let mut entry = self.entry.clone();
-        // What cannot join any more leaves; it never voted.
-        let (stay, go): (Vec<Joining>, Vec<Joining>) = entry.joining.iter().partition(|one| self.is_active(one.disk));
+        // What cannot join any more leaves; it never voted. So does what was to take the disk of one that runs again.
+        let is_in_use = |one: &Joining| {
+            let runs = |(replica, disk): &(ReplicaId, DiskId)| {
+                Some(*replica) == one.replaces && *disk == one.disk && !self.is_lost(*replica)
+            };
+            entry.replicas.iter().any(runs)
+        };
+        let may_join = |one: &&Joining| self.is_active(one.disk) && !self.is_lost(one.replica) && !is_in_use(one);
+        let (stay, go): (Vec<Joining>, Vec<Joining>) = entry.joining.iter().partition(may_join);
         entry.leaving.extend(go.iter().map(|joining| (joining.replica, joining.disk)));
         entry.joining = stay;
         if entry.joining.is_empty() && entry.leaving.is_empty() {
@@ -124,12 +148,17 @@ impl<'a, O: Observed> Planner<'a, O> {
 
     /// Only when no change is under way.
     fn change(&self, entry: &mut GroupEntry, ids: &mut Ids) {
-        let (good, mut bad): (Vec<_>, Vec<_>) = entry.replicas.iter().partition(|(_, disk)| self.is_active(*disk));
+        let has_quorum = self.has_quorum();
+        let is_good =
+            |(replica, disk): &&(ReplicaId, DiskId)| self.is_active(*disk) && !(has_quorum && self.is_lost(*replica));
+        let (good, mut bad): (Vec<_>, Vec<_>) = entry.replicas.iter().partition(is_good);
         let mut disks: Vec<DiskId> = good.iter().map(|(_, disk)| *disk).collect();
         while disks.len() < VOTERS {
-            let Some(best) = self.best(&disks) else { break };
+            let Some(best) = self.best(&disks, has_quorum) else { break };
             disks.push(best);
-            let replaces = bad.pop().map(|(replica, _)| replica);
+            // A disk has one replica of a group: who takes a lost one's disk takes its place.
+            let victim = bad.iter().position(|(_, disk)| *disk == best).or(bad.len().checked_sub(1));
+            let replaces = victim.map(|victim| bad.remove(victim).0);
             entry.joining.push(Joining { replica: ids.take(), disk: best, replaces });
         }
         if !entry.joining.is_empty() {
@@ -149,6 +178,20 @@ impl<'a, O: Observed> Planner<'a, O> {
         }
     }
 
+    fn is_lost(&self, replica: ReplicaId) -> bool {
+        self.observed.standing(self.entry.id, replica) == Standing::Lost
+    }
+
+    /// Whether a majority of the voters is up and runs. Otherwise a lost one is let be: nobody could take its place now,
+    /// and what its disk still has of it may be the last that there is.
+    fn has_quorum(&self) -> bool {
+        let voters = &self.entry.replicas;
+        let run = voters.iter().filter(|(replica, disk)| {
+            self.observed.is_up(*disk) && self.observed.standing(self.entry.id, *replica) == Standing::Runs
+        });
+        2 * run.count() > voters.len()
+    }
+
     fn is_active(&self, disk: DiskId) -> bool {
         self.map.disk(disk).is_some_and(|entry| entry.state == DiskState::Active && entry.weight > 0)
     }
@@ -157,11 +200,13 @@ impl<'a, O: Observed> Planner<'a, O> {
         self.map.disk(disk).is_none_or(|entry| entry.state == DiskState::Removed)
     }
 
-    /// The disk that goes best with these: the one that spreads them most, then the one with the fewest replicas.
-    fn best(&self, with: &[DiskId]) -> Option<DiskId> {
+    /// The disk that goes best with these: the one that spreads them most, then the one with the fewest replicas. That
+    /// of a voter that was lost only where it may be replaced.
+    fn best(&self, with: &[DiskId], over_lost: bool) -> Option<DiskId> {
         let candidates = self.map.disks.iter().map(|disk| disk.id).filter(|disk| {
-            let is_member = self.entry.all().any(|(_, member)| member == *disk) || with.contains(disk);
-            !is_member && self.is_active(*disk) && self.observed.is_up(*disk)
+            let stays = |replica| !(over_lost && self.is_lost(replica));
+            let is_member = self.entry.all().any(|(replica, member)| member == *disk && stays(replica));
+            !is_member && !with.contains(disk) && self.is_active(*disk) && self.observed.is_up(*disk)
         });
         candidates.max_by_key(|disk| {
             let together: Vec<DiskId> = with.iter().copied().chain([*disk]).collect();
@@ -178,7 +223,7 @@ impl<'a, O: Observed> Planner<'a, O> {
         let now = self.spread(&disks(None));
         let moves = good.iter().filter_map(|(victim, from)| {
             let mut others = disks(Some(*victim));
-            let to = self.best(&others)?;
+            let to = self.best(&others, false)?;
             others.push(to);
             let load = self.load.get(from).copied().unwrap_or(0);
             Some((self.spread(&others), load, *victim, to))

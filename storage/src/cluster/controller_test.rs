@@ -7,6 +7,8 @@ use crate::types::{ClusterId, DiskEntry, Epoch, NodeEntry, ROOT_GROUP};
 struct Seen {
     down: HashSet<DiskId>,
     out: HashSet<DiskId>,
+    lost: HashSet<(GroupId, ReplicaId)>,
+    broken: HashSet<(GroupId, ReplicaId)>,
 }
 
 impl Observed for Seen {
@@ -16,6 +18,14 @@ impl Observed for Seen {
 
     fn is_out(&self, disk: DiskId) -> bool {
         self.out.contains(&disk)
+    }
+
+    fn standing(&self, group: GroupId, replica: ReplicaId) -> Standing {
+        match (self.lost.contains(&(group, replica)), self.broken.contains(&(group, replica))) {
+            (true, _) => Standing::Lost,
+            (false, true) => Standing::Broken,
+            (false, false) => Standing::Runs,
+        }
     }
 }
 
@@ -110,9 +120,9 @@ fn replicas_are_spread_over_the_disks_of_a_node() {
 fn a_silent_disk_is_left_out_replaced_and_taken_back() {
     let mut map = settled(cluster(&[1, 2, 3, 4], 1), &Seen::default());
     let lost = *voters(&map, ROOT_GROUP).first().unwrap();
-    let only_down = Seen { down: HashSet::from([lost]), out: HashSet::new() };
+    let only_down = Seen { down: HashSet::from([lost]), ..Seen::default() };
     assert_eq!(plan(&map, &only_down), None, "it may come back any moment");
-    let out = Seen { down: HashSet::from([lost]), out: HashSet::from([lost]) };
+    let out = Seen { down: HashSet::from([lost]), out: HashSet::from([lost]), ..Seen::default() };
     map = settled(map, &out);
     assert_eq!(map.disk(lost).unwrap().state, DiskState::Out);
     assert_eq!(voters(&map, ROOT_GROUP).len(), 3);
@@ -124,7 +134,7 @@ fn a_silent_disk_is_left_out_replaced_and_taken_back() {
 #[test]
 fn without_another_disk_a_silent_voter_counts_on_and_a_removed_one_goes() {
     let mut map = settled(cluster(&[1, 2, 3], 1), &Seen::default());
-    let out = Seen { down: HashSet::from([disk(3)]), out: HashSet::from([disk(3)]) };
+    let out = Seen { down: HashSet::from([disk(3)]), out: HashSet::from([disk(3)]), ..Seen::default() };
     map = settled(map, &out);
     assert_eq!(voters(&map, ROOT_GROUP).len(), 3);
     map.disks.iter_mut().find(|entry| entry.id == disk(3)).unwrap().state = DiskState::Removed;
@@ -186,4 +196,78 @@ fn a_group_is_not_handed_over_to_a_disk_that_is_down_or_while_its_voters_change(
         group.leaving.push((ReplicaId(99), disk(3)));
     }
     assert_eq!(group_to_hand_over(&changing, &Seen::default(), &leaders, NodeId(1), |_, _| true), None);
+}
+
+/// The voter of a group on a disk.
+fn voter_on(map: &ClusterMap, group: GroupId, on: DiskId) -> (GroupId, ReplicaId) {
+    let (replica, _) = map.group(group).unwrap().replicas.iter().find(|(_, disk)| *disk == on).unwrap();
+    (group, *replica)
+}
+
+#[test]
+fn a_voter_that_was_lost_on_a_disk_that_is_well_is_replaced_there_if_nowhere_else() {
+    let map = settled(cluster(&[1, 2, 3], 1), &Seen::default());
+    let lost = voter_on(&map, ROOT_GROUP, disk(2));
+    let seen = Seen { lost: HashSet::from([lost]), ..Seen::default() };
+    let after = settled(map.clone(), &seen);
+    assert_eq!(voters(&after, ROOT_GROUP), voters(&map, ROOT_GROUP));
+    assert_ne!(voter_on(&after, ROOT_GROUP, disk(2)), lost, "by another replica");
+    assert_eq!(after.group(GroupId(1)), map.group(GroupId(1)), "nothing else moves");
+    assert!(after.disks.iter().all(|disk| disk.state == DiskState::Active));
+}
+
+#[test]
+fn of_a_lost_voter_and_one_whose_disk_is_out_each_leaves_for_its_own() {
+    let mut map = cluster(&[1, 2, 3, 4, 5], 0);
+    let all = (1..=5).map(|number| (ReplicaId(u64::from(number)), disk(number))).collect();
+    map.groups = vec![GroupEntry::new(ROOT_GROUP, all)];
+    map.disks[3].state = DiskState::Out;
+    map.disks[4].state = DiskState::Draining;
+    let lost = HashSet::from([(ROOT_GROUP, ReplicaId(2))]);
+    let seen = Seen { down: HashSet::from([disk(4), disk(5)]), lost, ..Seen::default() };
+    assert_eq!(plan(&map, &seen), None, "two of five do not decide");
+    let seen = Seen { down: HashSet::from([disk(4)]), ..seen };
+    let next = plan(&map, &seen).unwrap();
+    let joining = &next.groups[0].joining;
+    assert_eq!(joining.iter().map(|one| (one.disk, one.replaces)).collect::<Vec<_>>(), [(disk(2), Some(ReplicaId(2)))]);
+}
+
+#[test]
+fn without_a_majority_that_runs_nothing_is_replaced() {
+    let map = settled(cluster(&[1, 2, 3], 0), &Seen::default());
+    let lost = |number| voter_on(&map, ROOT_GROUP, disk(number));
+    let two = Seen { lost: HashSet::from([lost(1), lost(2)]), ..Seen::default() };
+    assert_eq!(plan(&map, &two), None);
+    let one_and_down = Seen { lost: HashSet::from([lost(1)]), down: HashSet::from([disk(2)]), ..Seen::default() };
+    assert_eq!(plan(&map, &one_and_down), None);
+    let mut alone = cluster(&[1], 0);
+    alone.groups[0].replicas = vec![lost(1)].into_iter().map(|(_, replica)| (replica, disk(1))).collect();
+    assert_eq!(plan(&alone, &two), None);
+}
+
+#[test]
+fn what_broke_on_what_all_have_is_not_replaced() {
+    let map = settled(cluster(&[1, 2, 3, 4], 1), &Seen::default());
+    let broken = map.group(GroupId(1)).unwrap().replicas.iter().map(|(replica, _)| (GroupId(1), *replica));
+    let all = Seen { broken: broken.clone().collect(), ..Seen::default() };
+    assert_eq!(plan(&map, &all), None);
+    let one = Seen { broken: broken.take(1).collect(), ..Seen::default() };
+    assert_eq!(plan(&map, &one), None);
+}
+
+#[test]
+fn one_that_was_to_take_the_disk_of_a_voter_that_runs_again_is_given_up() {
+    let map = settled(cluster(&[1, 2, 3], 0), &Seen::default());
+    let lost = voter_on(&map, ROOT_GROUP, disk(2));
+    let seen = Seen { lost: HashSet::from([lost]), ..Seen::default() };
+    let next = plan(&map, &seen).unwrap();
+    let next = ClusterMap { epoch: Epoch(map.epoch.0 + 1), ..next };
+    assert_eq!(plan(&next, &seen), None, "it joins");
+    let given_up = plan(&next, &Seen::default()).unwrap();
+    assert!(given_up.groups[0].joining.is_empty());
+    assert_eq!(given_up.groups[0].leaving.len(), 1);
+    // Nor is one waited for that was lost before it voted.
+    let newcomer = (ROOT_GROUP, next.groups[0].joining[0].replica);
+    let both = Seen { lost: HashSet::from([lost, newcomer]), ..Seen::default() };
+    assert!(plan(&next, &both).unwrap().groups[0].joining.is_empty());
 }

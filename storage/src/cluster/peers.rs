@@ -213,6 +213,14 @@ impl Peers {
         self.seen.get(&disk).unwrap_or(&self.began).elapsed()
     }
 
+    /// Whether another node that is up says of a replica that it does not run; and whether that is for what its group has.
+    pub fn ended(&self, group: GroupId, replica: ReplicaId) -> Option<bool> {
+        let now = Instant::now();
+        let up = self.nodes.values().filter(|peer| peer.answered.is_some_and(|at| now.duration_since(at) < UP_FOR));
+        let mut ended = up.flat_map(|peer| &peer.disks).flat_map(|disk| &disk.ended);
+        ended.find(|ended| (ended.group, ended.replica) == (group, replica)).map(|ended| ended.broken)
+    }
+
     /// Whether another node that is up says that it leads the group.
     pub fn leader(&self, group: GroupId) -> Option<(ReplicaId, DiskId)> {
         let now = Instant::now();
@@ -262,6 +270,7 @@ mod tests {
                     chunks: 0,
                     misplaced: 0,
                     settled: true,
+                    ended: Vec::new(),
                 })
                 .collect(),
             places: Vec::new(),

@@ -93,7 +93,7 @@ fn map() -> ClusterMap {
         disks: vec![DiskEntry { id: DiskId([4; 16]), node: NodeId(3), weight: 100, state: DiskState::Draining }],
         groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(5), DiskId([4; 16]))])],
         generation: Generation::default().next(Recovered { id: 300, last: Epoch(1), first: Epoch(2) }),
-        settings: ClusterSettings { gc_grace_ms: Some(5) },
+        settings: ClusterSettings { gc_grace_ms: Some(5), out_after_ms: Some(6) },
     }
 }
 

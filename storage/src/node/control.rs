@@ -12,7 +12,7 @@ use super::disk::LocalDisk;
 use super::form::{self, SettleError};
 use super::inner::{Inner, View};
 use crate::client::Disks;
-use crate::cluster::controller::{self, Observed};
+use crate::cluster::controller::{self, Observed, Standing};
 use crate::meta::{Command, Outcome, Rejection, RootCommand};
 use crate::raft::{Origin, ReplicaStatus};
 use crate::types::{ClusterMap, DiskId, GroupEntry, GroupId, ROOT_GROUP, ReplicaId};
@@ -50,7 +50,10 @@ async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) 
     for record in records.iter().filter(|record| !record.retired) {
         let Some(group) = map.group(record.group) else { continue };
         let is_member = group.all().any(|member| member == (record.replica, disk.id()));
-        if is_member || !controller::is_known_by(record.replica, map) {
+        // One that was lost here makes room for the one that takes its place here.
+        let makes_room = !running.contains(&(record.group, record.replica))
+            && group.joining.iter().any(|one| one.disk == disk.id() && one.replaces == Some(record.replica));
+        if !makes_room && (is_member || !controller::is_known_by(record.replica, map)) {
             continue;
         }
         tracing::info!(group = %record.group, replica = %record.replica, disk = %disk.id(), "a replica has left its group");
@@ -115,13 +118,29 @@ pub async fn lead(view: Arc<View>) {
     }
 }
 
+/// Whether a replica is up and runs, as far as is known here.
+fn runs(inner: &Inner, group: GroupId, replica: ReplicaId, disk: DiskId) -> bool {
+    Disks::is_up(inner, disk) && inner.standing(group, replica) == Standing::Runs
+}
+
 impl Observed for Inner {
     fn is_up(&self, disk: DiskId) -> bool {
         Disks::is_up(self, disk)
     }
 
     fn is_out(&self, disk: DiskId) -> bool {
-        !Disks::is_up(self, disk) && self.peers.lock().silent_for(disk) > self.options.out_after
+        !Disks::is_up(self, disk)
+            && self.peers.lock().silent_for(disk) > Duration::from_millis(self.map().settings.out_after_ms())
+    }
+
+    fn standing(&self, group: GroupId, replica: ReplicaId) -> Standing {
+        let own = self.ended(&self.map());
+        let own = own.iter().find(|(_, ended)| (ended.group, ended.replica) == (group, replica));
+        match own.map(|(_, ended)| ended.broken).or_else(|| self.peers.lock().ended(group, replica)) {
+            Some(true) => Standing::Broken,
+            Some(false) => Standing::Lost,
+            None => Standing::Runs,
+        }
     }
 }
 
@@ -169,8 +188,13 @@ async fn tend(view: &View, entry: &GroupEntry) -> Result<(), SettleError> {
     let wanted: BTreeSet<ReplicaId> = entry.replicas.iter().map(|(replica, _)| *replica).collect();
     if !is_made_of(&status, &wanted) {
         // It would be the last change, and the end of the group, if those who are to vote then are not there.
-        let up = entry.replicas.iter().filter(|(_, disk)| Disks::is_up(&*view.inner, *disk)).count();
+        let up = entry.replicas.iter().filter(|(replica, disk)| runs(&view.inner, entry.id, *replica, *disk)).count();
         if up <= wanted.len() / 2 {
+            return Ok(());
+        }
+        // The map that this follows may be old, and what it says undone long ago.
+        form::refresh_map(view).await?;
+        if view.inner.map().group(entry.id) != Some(entry) {
             return Ok(());
         }
         let voters: BTreeMap<ReplicaId, DiskId> = entry.replicas.iter().copied().collect();

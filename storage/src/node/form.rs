@@ -63,7 +63,8 @@ pub async fn form(
 ) -> Result<(), SettleError> {
     let Some(identity) = disks.first().map(|disk| disk.identity()) else { return Ok(()) };
     let weight = |id| disks.iter().find(|disk| disk.id() == id).map_or(1, |disk| weight(disk));
-    let map = first_map(identity, node, Epoch(1), weight);
+    let settings = view.inner.options.settings.whole();
+    let map = ClusterMap { settings, ..first_map(identity, node, Epoch(1), weight) };
     for group in &map.groups {
         view.inner.replicas.initialize(group.id, group.replicas.iter().copied().collect()).await?;
     }
@@ -104,6 +105,8 @@ async fn settle_once(
     let map = view.inner.map();
     let disks: Vec<(DiskId, u32)> = view.inner.local_disks().iter().map(|disk| (disk.id(), weight(disk))).collect();
     let mut new = reconciled(&map, &view.inner.entry, &view.inner.siblings, &disks);
+    // A cluster of release 0.1.0 had them from each node's flags.
+    new.settings = new.settings.or(&view.inner.options.settings).whole();
     if let Some(recovery) = recovery {
         recovery.apply(&mut new);
     }
@@ -115,8 +118,12 @@ async fn settle_once(
         let _ = tokio::task::spawn_blocking(move || Recovery::forget(&directories)).await;
         tracing::warn!("the cluster goes on as it was recovered");
     }
-    let grace_ms = view.inner.options.repair.grace_ms;
-    for group in view.inner.map().metadata_groups() {
+    let map = view.inner.map();
+    for name in map.settings.differing(&view.inner.options.settings) {
+        tracing::warn!("the setting --{name} of this node is ignored: the cluster has another; see `cairn config`");
+    }
+    let grace_ms = map.settings.gc_grace_ms();
+    for group in map.metadata_groups() {
         view.client.command(group, Command::SetGrace { grace_ms }).await??;
     }
     match root {

@@ -21,7 +21,7 @@ use crate::raft::Replicas;
 use crate::repair::{Pace, World};
 use crate::server::Backend;
 use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId};
-use crate::wire::{DiskNews, Hello, NodeNews, Overview, Place};
+use crate::wire::{DiskNews, EndedNews, Hello, MAX_WHY_LEN, NodeNews, Overview, Place};
 
 pub struct Inner {
     pub cluster: ClusterId,
@@ -212,11 +212,41 @@ impl Inner {
         led.collect()
     }
 
+    /// What the map has on open disks of this node and does not run: voters, for whatever reason, and those that are to
+    /// join and ended before they did.
+    pub fn ended(&self, map: &ClusterMap) -> Vec<(DiskId, EndedNews)> {
+        let known = self.replicas.ended();
+        let told = |group: GroupId, replica: ReplicaId| {
+            known.iter().find(|ended| (ended.group, ended.replica) == (group, replica))
+        };
+        let mut ended = Vec::new();
+        for group in &map.groups {
+            let joining = group.joining.iter().map(|joining| (joining.replica, joining.disk));
+            let joining = joining.filter(|(replica, _)| told(group.id, *replica).is_some());
+            for (replica, disk) in group.replicas.iter().copied().chain(joining) {
+                if !self.local.read().contains_key(&disk) || self.replicas.runs(group.id, replica) {
+                    continue;
+                }
+                let told = told(group.id, replica);
+                let why = told.map_or("the disk has no memory of it", |ended| ended.why.as_str());
+                let why = why.chars().scan(0, |len, char| {
+                    *len += char.len_utf8();
+                    (*len <= MAX_WHY_LEN).then_some(char)
+                });
+                let broken = told.is_some_and(|ended| ended.broken);
+                ended.push((disk, EndedNews { group: group.id, replica, broken, why: why.collect() }));
+            }
+        }
+        ended
+    }
+
     /// What this node says of itself.
     pub fn own_hello(&self) -> Hello {
         let map = self.map();
+        let ended = self.ended(&map);
         let news = |disk: &Arc<LocalDisk>| {
             let usage = disk.store.usage();
+            let ended = ended.iter().filter(|(on, _)| *on == disk.id()).map(|(_, ended)| ended.clone());
             DiskNews {
                 id: disk.id(),
                 incarnation: disk.identity().incarnation,
@@ -226,6 +256,7 @@ impl Inner {
                 chunks: usage.chunks,
                 misplaced: disk.misplaced.load(Ordering::Acquire),
                 settled: disk.settled.load(Ordering::Acquire) == self.generation.load(Ordering::Acquire),
+                ended: ended.collect(),
             }
         };
         Hello {

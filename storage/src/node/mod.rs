@@ -412,5 +412,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 mod tests;
 
 #[cfg(test)]
+#[path = "voters_test.rs"]
+mod voters_tests;
+
+#[cfg(test)]
 #[path = "scale_test.rs"]
 mod scale_tests;

@@ -1,9 +1,9 @@
 //! How a node is to be run.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::cluster::{RootCredentials, Secret, StartError};
+use crate::types::ClusterSettings;
 use crate::{chunk, raft, repair};
 
 /// The settings of a node. The defaults are those of the command.
@@ -23,8 +23,8 @@ pub struct NodeOptions {
     /// How many nodes are started alike, with addresses of each other to join: once so many wait, that of the lowest id
     /// forms the cluster.
     pub bootstrap_expect: Option<usize>,
-    /// How long a disk is silent before others take over its share.
-    pub out_after: Duration,
+    /// What a new cluster is formed with. In one that is there, what differs is warned of: the map has it.
+    pub settings: ClusterSettings,
     /// The label of the rack; nodes of the same rack fail together.
     pub rack: String,
     /// The cluster secret; without it the directories' own is used, or one is made.
@@ -55,7 +55,7 @@ impl Default for NodeOptions {
             join: Vec::new(),
             mdns: false,
             bootstrap_expect: None,
-            out_after: Duration::from_secs(10 * 60),
+            settings: ClusterSettings::default(),
             rack: String::new(),
             secret: None,
             root: None,
@@ -84,7 +84,7 @@ impl NodeOptions {
         if self.bootstrap_expect.is_some() && self.join.is_empty() {
             return refuse("a number of nodes to expect needs their addresses to join");
         }
-        if self.repair.grace_ms == 0 {
+        if self.settings.gc_grace_ms == Some(0) {
             return refuse("the grace time must be above zero");
         }
         if self.segment_len < 16 << 20 {

@@ -40,7 +40,7 @@ pub async fn supervise(view: Arc<View>, path: PathBuf, mut disk: Option<Arc<Loca
 
 fn start_loops(view: &Arc<View>, disk: &Arc<LocalDisk>) {
     let world: Arc<dyn World> = view.clone();
-    let walk = repair::walk_disk(world, disk.id(), disk.store.clone(), view.inner.options.repair.clone());
+    let walk = repair::walk_disk(world, disk.id(), disk.store.clone());
     let stop = disk.stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled(walk).await });
     let scrub = repair::scrub_disk(view.clone(), disk.id(), disk.store.clone(), disk.scrub.clone());

@@ -326,6 +326,11 @@ impl Replicas {
         self.inner.groups.write().entry(group).or_default().members = members.into();
     }
 
+    /// Whether a replica runs here.
+    pub fn runs(&self, group: GroupId, replica: ReplicaId) -> bool {
+        self.inner.find(group, replica).is_some()
+    }
+
     /// The replicas that should run here, and do not.
     pub fn ended(&self) -> Vec<Ended> {
         self.inner.ended.lock().values().cloned().collect()

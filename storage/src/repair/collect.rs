@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RepairOptions, World};
+use super::{World, share_of_grace};
 use crate::client::ServiceError;
 use crate::meta::{Answer, Command, Outcome, Query};
 use crate::types::GroupId;
@@ -14,24 +14,29 @@ const STEP: u32 = 1000;
 /// The rest between two steps.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub async fn run(world: Arc<dyn World>, options: RepairOptions) {
-    let every = options.share_of_grace(10, Duration::from_millis(250), Duration::from_secs(60));
+pub async fn run(world: Arc<dyn World>) {
     loop {
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(share_of_grace(&*world, 10, Duration::from_millis(250), Duration::from_secs(60))).await;
         let map = world.client().map();
         for group in map.metadata_groups() {
             if !world.leads(group) {
                 continue;
             }
-            if let Err(error) = collect(&*world, group, &options).await {
+            if let Err(error) = collect(&*world, group, map.settings.gc_grace_ms()).await {
                 tracing::debug!(%group, %error, "collection of garbage waits");
             }
         }
     }
 }
 
-async fn collect(world: &dyn World, group: GroupId, options: &RepairOptions) -> Result<(), ServiceError> {
-    let grace_ms = options.grace_ms;
+async fn collect(world: &dyn World, group: GroupId, grace_ms: u64) -> Result<(), ServiceError> {
+    // Whoever changed it may not have reached the group.
+    if let Answer::Clock { grace_ms: known, .. } = world.client().query(group, Query::Clock).await?
+        && known != grace_ms
+    {
+        tracing::info!(%group, grace_ms, "the grace time of a group changes");
+        drop(world.client().command(group, Command::SetGrace { grace_ms }).await?);
+    }
     take_apart(world, group, || Command::CollectGarbage { limit: STEP, grace_ms }).await?;
     if let Answer::SealedBuckets(buckets) = world.client().query(group, Query::SealedBuckets).await? {
         for bucket in buckets {

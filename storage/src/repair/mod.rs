@@ -28,9 +28,6 @@ pub use walk::walk_disk;
 /// How the loops of repair and collection are run.
 #[derive(Debug, Clone)]
 pub struct RepairOptions {
-    /// How long, in milliseconds, garbage is kept: at least twice as long as the longest upload between its first byte
-    /// and its commit may go without a touch.
-    pub grace_ms: u64,
     /// How long an entry of the repair queue waits, in milliseconds, since the missing copy may be under way.
     pub settle_ms: u64,
     /// How many chunks are copied at a time.
@@ -42,21 +39,13 @@ pub struct RepairOptions {
 
 impl Default for RepairOptions {
     fn default() -> Self {
-        Self {
-            grace_ms: 24 * 60 * 60 * 1000,
-            settle_ms: 1_500,
-            copies_at_a_time: 4,
-            rate: 256 << 20,
-            least_rate: 8 << 20,
-        }
+        Self { settle_ms: 1_500, copies_at_a_time: 4, rate: 256 << 20, least_rate: 8 << 20 }
     }
 }
 
-impl RepairOptions {
-    /// A share of the grace time, within bounds: short grace times make the loops quick, long ones make them rest.
-    fn share_of_grace(&self, parts: u64, least: Duration, most: Duration) -> Duration {
-        Duration::from_millis(self.grace_ms / parts).clamp(least, most)
-    }
+/// A share of the cluster's grace time, within bounds: short grace times make the loops quick, long ones make them rest.
+fn share_of_grace(world: &dyn World, parts: u64, least: Duration, most: Duration) -> Duration {
+    Duration::from_millis(world.client().map().settings.gc_grace_ms() / parts).clamp(least, most)
 }
 
 /// What the loops know of the cluster.
@@ -87,7 +76,7 @@ pub trait World: Send + Sync + 'static {
 
 /// Starts the loops that a node runs once. Those of a disk are [`walk_disk`] and [`scrub_disk`].
 pub fn start(world: &Arc<dyn World>, options: &RepairOptions, stop: &CancellationToken) {
-    spawn(stop, collect::run(world.clone(), options.clone()));
+    spawn(stop, collect::run(world.clone()));
     spawn(stop, buckets::run(world.clone(), options.clone()));
     spawn(stop, heal::run(world.clone(), options.clone()));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{Verdict, judge};
-use super::{RepairOptions, World};
+use super::{World, share_of_grace};
 use crate::chunk::{ChunkInfo, ChunkStore};
 use crate::client::DiskError;
 use crate::meta::{Answer, Command, Query};
@@ -50,12 +50,12 @@ enum StepError {
 }
 
 /// Walks over the disk again and again, for as long as it is polled.
-pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>, options: RepairOptions) {
-    let every = options.share_of_grace(8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
+pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>) {
     let mut checked: Option<Checked> = None;
     let mut seen = (world.generation(), now_ms(), Instant::now());
     let mut walk = Walk { world, disk, store, misplaced: 0, unsettled: false, new_map_ms: 0 };
     loop {
+        let every = share_of_grace(&*walk.world, 8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
         let begun = Instant::now();
         let generation = walk.world.generation();
         if seen.0 != generation {

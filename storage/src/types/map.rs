@@ -23,6 +23,39 @@ pub struct ClusterMap {
 pub struct ClusterSettings {
     /// For how long what nobody refers to is kept, in milliseconds.
     pub gc_grace_ms: Option<u64>,
+    /// For how long a disk is silent before others take over its share, in milliseconds.
+    pub out_after_ms: Option<u64>,
+}
+
+impl ClusterSettings {
+    pub fn gc_grace_ms(&self) -> u64 {
+        self.gc_grace_ms.unwrap_or(24 * 60 * 60 * 1000)
+    }
+
+    pub fn out_after_ms(&self) -> u64 {
+        self.out_after_ms.unwrap_or(10 * 60 * 1000)
+    }
+
+    /// Names each setting that `given` has otherwise, for a warning.
+    pub fn differing(&self, given: &Self) -> Vec<&'static str> {
+        let differs = |given: Option<u64>, own: u64| given.is_some_and(|given| given != own);
+        let grace = differs(given.gc_grace_ms, self.gc_grace_ms()).then_some("gc-grace");
+        let out = differs(given.out_after_ms, self.out_after_ms()).then_some("out-after");
+        grace.into_iter().chain(out).collect()
+    }
+
+    /// With what `given` has in place of what this lacks.
+    pub fn or(&self, given: &Self) -> Self {
+        Self {
+            gc_grace_ms: self.gc_grace_ms.or(given.gc_grace_ms),
+            out_after_ms: self.out_after_ms.or(given.out_after_ms),
+        }
+    }
+
+    /// All of them, as they hold.
+    pub fn whole(&self) -> Self {
+        Self { gc_grace_ms: Some(self.gc_grace_ms()), out_after_ms: Some(self.out_after_ms()) }
+    }
 }
 
 /// The form of release 0.1.0, frozen: it is in logs, states and files.

@@ -110,7 +110,23 @@ pub struct DiskNews {
     pub misplaced: u64,
     /// Whether all homes of its chunks were seen to have them since the cluster changed last.
     pub settled: bool,
+    /// The replicas that the map has on it and that do not run.
+    pub ended: Vec<EndedNews>,
 }
+
+/// Why a replica does not run on a disk that is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedNews {
+    pub group: GroupId,
+    pub replica: ReplicaId,
+    /// Whether it broke on what its whole group has; otherwise it alone is lost.
+    pub broken: bool,
+    /// For a person, in at most [`MAX_WHY_LEN`] bytes.
+    pub why: String,
+}
+
+/// The longest reason that is told of a replica, in bytes.
+pub const MAX_WHY_LEN: usize = 256;
 
 /// The cluster, as one node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ pub mod pieces;
 
 pub use auth::{AuthError, Signer, Verifier};
 pub use message::{
-    DiskNews, Hello, Listed, NodeNews, Overview, Place, ScrubStatus, Stat, View, decode, decode_version, encode,
+    DiskNews, EndedNews, Hello, Listed, MAX_WHY_LEN, NodeNews, Overview, Place, ScrubStatus, Stat, View, decode,
+    decode_version, encode,
 };
 pub use pieces::Pieces;
