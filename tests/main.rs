@@ -4,7 +4,9 @@
 mod cluster;
 mod crash;
 mod disks;
+mod full;
 mod harness;
+mod hung;
 mod memory;
 mod powercut;
 mod processes;

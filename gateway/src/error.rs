@@ -144,6 +144,7 @@ impl From<ServiceError> for S3Error {
         match error {
             ServiceError::Unavailable => Code::ServiceUnavailable.into(),
             ServiceError::Busy => Code::SlowDown.into(),
+            ServiceError::Full => Code::StorageFull.into(),
             ServiceError::Refused(reason) => {
                 tracing::error!(reason, "a group refused a request");
                 Code::InternalError.into()
@@ -181,5 +182,6 @@ mod tests {
         assert!(!error.to_string().contains("secret"));
         assert_eq!(S3Error::from(ServiceError::Unavailable).code, Code::ServiceUnavailable);
         assert_eq!(S3Error::from(ServiceError::Busy).code, Code::SlowDown);
+        assert_eq!(S3Error::from(ServiceError::Full).code, Code::StorageFull);
     }
 }

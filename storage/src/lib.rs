@@ -3,13 +3,16 @@
 //! Arrows go one way: `node` wires `server`, `repair`, `cluster`; these use `raft`, `chunk` and `client`; everybody
 //! may use `types`. `chunk` and `meta` know nothing of each other, nor of HTTP.
 
+mod ballast;
 pub mod chunk;
 pub mod client;
 pub mod cluster;
+mod direct;
 pub mod durable;
 pub mod meta;
 pub mod node;
 pub mod placement;
+mod probe;
 pub mod raft;
 pub mod repair;
 pub mod server;

@@ -266,3 +266,28 @@ impl Drop for SmallDisk {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
+
+/// A file system in a file, which can be frozen. Unmounted when it is dropped.
+pub struct LoopDisk {
+    pub path: PathBuf,
+}
+
+impl LoopDisk {
+    /// An ext4; `None` where that may not be mounted.
+    pub fn mount(directory: &TempDir, name: &str, mebibytes: u64) -> Option<Self> {
+        let image = directory.path().join(format!("{name}.ext4"));
+        File::create(&image).and_then(|file| file.set_len(mebibytes << 20)).expect("an image");
+        let path = directory.path().join(name);
+        fs::create_dir_all(&path).expect("a mount point");
+        let works = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+        let is_mounted = works(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))
+            && works(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&path));
+        is_mounted.then_some(Self { path })
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+    }
+}

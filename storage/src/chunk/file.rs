@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise};
 
+use crate::direct::Direct;
 use crate::durable;
 
 /// The directory of a disk's segments, by their numbers.
@@ -19,6 +20,8 @@ pub trait SegmentDir: Send + Sync + 'static {
     /// Makes a segment that is not there yet, empty.
     fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>>;
     fn open(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>>;
+    /// The same; its reads are of the disk, whatever is in memory.
+    fn open_direct(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>>;
     fn remove(&self, number: u64) -> io::Result<()>;
     /// Fsyncs the directory: which segments there are.
     fn sync(&self) -> io::Result<()>;
@@ -59,7 +62,11 @@ pub struct Space {
 /// A directory of the file system.
 pub struct RealDir(pub PathBuf);
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Where reads go past the page cache.
+    direct: Option<Direct>,
+}
 
 impl RealDir {
     fn path(&self, number: u64) -> PathBuf {
@@ -82,11 +89,17 @@ impl SegmentDir for RealDir {
     fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(durable::PRIVATE);
-        Ok(Arc::new(RealFile(options.open(self.path(number))?)))
+        Ok(Arc::new(RealFile { file: options.open(self.path(number))?, direct: None }))
     }
 
     fn open(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(self.path(number))?)))
+        let file = OpenOptions::new().read(true).write(true).open(self.path(number))?;
+        Ok(Arc::new(RealFile { file, direct: None }))
+    }
+
+    fn open_direct(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path(number))?;
+        Ok(Arc::new(RealFile { file, direct: Some(Direct::open(&self.path(number))?) }))
     }
 
     fn remove(&self, number: u64) -> io::Result<()> {
@@ -105,22 +118,25 @@ impl SegmentDir for RealDir {
 
 impl SegmentFile for RealFile {
     fn end(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn will_read(&self, offset: u64, len: u64) {
         // The kernel may do without the advice, and so can we.
-        let _ = fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        match &self.direct {
+            Some(direct) => direct.read_exact_at(buffer, offset),
+            None => self.file.read_exact_at(buffer, offset),
+        }
     }
 
     fn write_at(&self, mut pieces: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
-            match rustix::io::pwritev(&self.0, pieces, offset) {
+            match rustix::io::pwritev(&self.file, pieces, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     IoSlice::advance_slices(&mut pieces, written);
@@ -134,25 +150,25 @@ impl SegmentFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        durable::sync_data(&self.0)
+        durable::sync_data(&self.file)
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len)?)
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, len)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(rustix::fs::fallocate(&self.0, flags, offset, len)?)
+        Ok(rustix::fs::fallocate(&self.file, flags, offset, len)?)
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         // It moves the file's position, which nobody uses.
-        match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(found) => Ok(Some(found)),
             Err(rustix::io::Errno::NXIO) => Ok(None),
             // A file system that knows no holes: all may be data.

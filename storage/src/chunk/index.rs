@@ -276,7 +276,8 @@ fn database_options(options: &super::Options) -> rocksdb::Options {
     // Hashes and checksums do not compress.
     out.set_compression_type(rocksdb::DBCompressionType::None);
     out.set_write_buffer_size(16 << 20);
-    out.set_max_total_wal_size(64 << 20);
+    // It is written out before it can take up the reserve.
+    out.set_max_total_wal_size((options.reserve_bytes / 8).clamp(8 << 20, 64 << 20));
     out.set_max_open_files(256);
     out.set_bytes_per_sync(1 << 20);
     // A log whose end was lost is read up to there; see the module for why no more is needed.

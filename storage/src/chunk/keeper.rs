@@ -1,17 +1,18 @@
 //! The thread that keeps a store in order behind the others: gives room back, notes checkpoints, reads the room left.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::error::ChunkError;
-use super::file::SegmentFile;
+use super::file::{SegmentFile, Space};
 use super::format::FIRST_RECORD;
 use super::index::{Changes, Freed, Location};
 use super::scan::{read_segment_header, scan};
 use super::shared::Shared;
 
 /// How old the room that is known of may be.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(200);
 /// How often a checkpoint is noted while there are writes: a start reads and verifies what was written since.
 const CHECKPOINT: Duration = Duration::from_secs(2);
 /// How many records are given back before it is noted.
@@ -61,7 +62,10 @@ pub fn note_checkpoint(shared: &Shared, last: &mut Location) -> Result<(), Chunk
 /// directory was moved away, fails the disk: what is still open could be written to, and would be lost.
 pub fn look(shared: &Shared) {
     match shared.segments.dir().space() {
-        Ok(space) => shared.room.set(space),
+        Ok(space) => {
+            let free = shared.options.ballast.as_ref().map_or(space.free, |ballast| ballast.keep(space.free));
+            shared.room.set(Space { free, ..space });
+        }
         Err(error) => shared.fail("the directory of the segments", &error),
     }
     let (space, total) = (shared.room.now(), shared.segments.total());
@@ -83,33 +87,63 @@ pub fn reap(shared: &Shared) -> Result<(), ChunkError> {
         let Some(last) = freed.last() else { return Ok(()) };
         from = Location { segment: last.location.segment, offset: last.location.offset + 1 };
         let mut changes = Changes::default();
+        let mut punched = BTreeSet::new();
         for freed in &freed {
-            if give_back(shared, freed)? {
-                changes.forget_freed(freed.location);
+            match give_back(shared, freed)? {
+                GivenBack::Punched => drop(punched.insert(freed.location.segment)),
+                GivenBack::Already => {}
+                GivenBack::Failed => continue,
             }
+            changes.forget_freed(freed.location);
+        }
+        // A note that is forgotten while a crash takes the hole back would leave the room lost.
+        for segment in punched {
+            sync_holes(shared, segment)?;
         }
         // Not synced: what a crash brings back of it is punched out a second time.
         shared.index.write(changes, false)?;
     }
 }
 
-/// Punches out one record; whether that is settled.
-fn give_back(shared: &Shared, freed: &Freed) -> Result<bool, ChunkError> {
+/// Makes holes of a segment durable.
+pub fn sync_holes(shared: &Shared, segment: u64) -> Result<(), ChunkError> {
+    // Each open file hears of a failed write once. That of the committer must hear of it there.
+    let synced = shared.segments.dir().open(segment).and_then(|file| file.sync());
+    match synced {
+        // The whole segment is gone already.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            shared.fail("an fsync of a segment", &error);
+            Err(ChunkError::io("an fsync of a segment")(error))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What became of a record whose room is to be given back.
+enum GivenBack {
+    Punched,
+    Already,
+    Failed,
+}
+
+/// Punches out one record.
+fn give_back(shared: &Shared, freed: &Freed) -> Result<GivenBack, ChunkError> {
     if shared.index.get(&freed.id)?.is_some_and(|entry| entry.location == freed.location) {
         // It cannot be, and if it is, the chunk is worth more than the room.
         tracing::error!(chunk = %freed.id, "a record that is in use was to be given back");
-        return Ok(true);
+        return Ok(GivenBack::Already);
     }
     let punched = shared.segments.file(freed.location.segment);
     match punched.and_then(|file| file.punch(freed.location.offset, freed.len)) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(GivenBack::Punched),
         // The whole segment is gone already.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(GivenBack::Already),
         // A file system without holes: the room comes back with the segment.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(GivenBack::Already),
         Err(error) => {
             tracing::warn!(chunk = %freed.id, %error, "a record was not punched out");
-            Ok(false)
+            Ok(GivenBack::Failed)
         }
     }
 }

@@ -61,6 +61,7 @@ mod store_test;
 
 use std::sync::Arc;
 
+use crate::ballast::Ballast;
 use crate::types::UnixMillis;
 
 pub use error::ChunkError;
@@ -80,6 +81,8 @@ pub struct Options {
     pub segment_len: u64,
     /// The room, in bytes, that puts leave free for the index and for deletes.
     pub reserve_bytes: u64,
+    /// What is held back beyond that, for the moment in which there is no room at all.
+    pub ballast: Option<Arc<Ballast>>,
     /// How many reads may wait for the disk at once; a disk that hangs must not take the threads of the others.
     pub readers: usize,
     /// The block cache that all RocksDBs of the process share. A small one of its own without.
@@ -98,6 +101,7 @@ impl Default for Options {
             label: String::new(),
             segment_len: 1 << 30,
             reserve_bytes: 1 << 30,
+            ballast: None,
             readers: 32,
             block_cache: None,
             write_buffer_manager: None,

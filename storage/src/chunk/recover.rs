@@ -1,8 +1,9 @@
 //! Brings the index up to date with the segments: after a crash from the last checkpoint on, or anew from the
 //! beginning. Runs before anybody reads or writes.
 //!
-//! It fsyncs what it reads first. A process that was killed leaves records in the page cache that no fsync has seen;
-//! they read well now, and must not be counted on before they are on the disk.
+//! It fsyncs what it reads first, and reads it from the disk itself. A process that was killed leaves records in the page
+//! cache that no fsync has seen, and one whose fsync failed may leave some that the kernel takes for written; they read
+//! well from the cache, and must not be counted on before they are on the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -184,7 +185,7 @@ struct Replay<'a> {
 impl Replay<'_> {
     fn segment(&mut self, number: u64, start: u64) -> Result<(), ChunkError> {
         let failed = || ChunkError::io(format!("segment {number:016x}"));
-        let file = self.segments.file(number).map_err(failed())?;
+        let file = self.segments.dir().open_direct(number).map_err(failed())?;
         let end = file.end().map_err(failed())?;
         let header = match read_segment_header(&*file) {
             Ok(header) => header.filter(|header| header.number == number),
@@ -196,8 +197,9 @@ impl Replay<'_> {
         let Some(header) = header else { return self.without_header(number, end) };
         file.sync().map_err(failed())?;
         self.records(number, &*file, &header, start)?;
-        // Room that was allocated ahead.
+        // Room that was allocated ahead. Nobody looks here again: that it was given back has to last.
         file.truncate(end).map_err(failed())?;
+        file.sync().map_err(failed())?;
         self.report.segments += 1;
         Ok(())
     }

@@ -56,6 +56,10 @@ impl Shared {
         self.failure.get().is_some()
     }
 
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
     /// `Err` once the disk has failed.
     pub fn check(&self) -> Result<(), DiskError> {
         match self.failure.get() {

@@ -87,6 +87,8 @@ struct File {
     durable_len: u64,
     /// Pages that cannot be read.
     spoiled: BTreeSet<u64>,
+    /// Pages that an fsync failed to write: the kernel takes them for written, and drops them when it likes.
+    forgotten: BTreeSet<u64>,
 }
 
 struct Image {
@@ -106,6 +108,7 @@ pub struct Faults {
 struct SimFile {
     disk: SimDisk,
     number: u64,
+    direct: bool,
 }
 
 impl SimDisk {
@@ -152,6 +155,11 @@ impl SimDisk {
 
     pub fn set_free(&self, free: u64) {
         self.0.state.lock().space.free = free;
+    }
+
+    /// The kernel drops from memory what it takes for written.
+    pub fn evict(&self) {
+        self.0.state.lock().files.values_mut().for_each(File::evict);
     }
 
     /// From now on the page at `offset` cannot be read.
@@ -224,6 +232,42 @@ impl State {
 }
 
 impl File {
+    /// What a page is on the disk, of those that are not to be written any more, else what it is in memory.
+    fn page(&self, number: u64, direct: bool) -> Option<&Arc<[u8]>> {
+        let is_lost = direct && self.forgotten.contains(&number);
+        if is_lost { self.durable_pages.get(&number) } else { self.pages.get(&number) }
+    }
+
+    fn is_dirty(&self, number: u64) -> bool {
+        self.pages.get(&number) != self.durable_pages.get(&number)
+    }
+
+    /// An fsync fails: what it was to write counts as written.
+    fn forget_dirty(&mut self) {
+        let dirty: Vec<u64> = self.pages.keys().copied().filter(|number| self.is_dirty(*number)).collect();
+        self.forgotten.extend(dirty);
+    }
+
+    /// What counts as written is dropped from memory.
+    fn evict(&mut self) {
+        for number in std::mem::take(&mut self.forgotten) {
+            match self.durable_pages.get(&number) {
+                Some(page) => drop(self.pages.insert(number, page.clone())),
+                None => drop(self.pages.remove(&number)),
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        let forgotten = &self.forgotten;
+        let keeps = |number: &u64| !forgotten.contains(number);
+        self.durable_pages.retain(|number, _| !keeps(number));
+        self.durable_pages.extend(
+            self.pages.iter().filter(|(number, _)| keeps(number)).map(|(number, page)| (*number, page.clone())),
+        );
+        self.durable_len = self.len;
+    }
+
     fn after_crash(&self, rng: &mut StdRng) -> File {
         let mut pages = Pages::new();
         let keep = *[0.0, 0.5, 0.5, 0.95, 1.0].get(rng.random_range(0..5)).unwrap();
@@ -231,13 +275,14 @@ impl File {
         for number in all {
             let new = self.pages.get(&number);
             let old = self.durable_pages.get(&number);
-            let chosen = if new == old || rng.random_bool(keep) { new } else { old };
+            let may_be_new = !self.forgotten.contains(&number);
+            let chosen = if new == old || (rng.random_bool(keep) && may_be_new) { new } else { old };
             chosen.and_then(|page| pages.insert(number, page.clone()));
         }
         let len = if rng.random() { self.len } else { self.durable_len };
         pages.retain(|number, _| number * PAGE < len);
-        let spoiled = self.spoiled.clone();
-        File { durable_pages: pages.clone(), pages, len, durable_len: len, spoiled }
+        let (spoiled, forgotten) = (self.spoiled.clone(), BTreeSet::new());
+        File { durable_pages: pages.clone(), pages, len, durable_len: len, spoiled, forgotten }
     }
 }
 
@@ -254,12 +299,17 @@ impl SegmentDir for SimDisk {
             state.files.insert(number, File::default());
             Ok(())
         })?;
-        Ok(Arc::new(SimFile { disk: self.clone(), number }))
+        Ok(Arc::new(SimFile { disk: self.clone(), number, direct: false }))
     }
 
     fn open(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
         self.look(|state| state.files.get(&number).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into()))?;
-        Ok(Arc::new(SimFile { disk: self.clone(), number }))
+        Ok(Arc::new(SimFile { disk: self.clone(), number, direct: false }))
+    }
+
+    fn open_direct(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        self.open(number)?;
+        Ok(Arc::new(SimFile { disk: self.clone(), number, direct: true }))
     }
 
     fn remove(&self, number: u64) -> io::Result<()> {
@@ -308,7 +358,7 @@ impl SegmentFile for SimFile {
             if file.spoiled.contains(&(at / PAGE)) {
                 return Err(io::Error::other("a bad sector"));
             }
-            match file.pages.get(&(at / PAGE)) {
+            match file.page(at / PAGE, self.direct) {
                 Some(page) => buffer[done..done + len].copy_from_slice(&page[within..within + len]),
                 None => buffer[done..done + len].fill(0),
             }
@@ -324,6 +374,7 @@ impl SegmentFile for SimFile {
             let file = state.file(self.number)?;
             for (number, page) in (offset / PAGE..).zip(bytes.chunks(PAGE_LEN)) {
                 file.pages.insert(number, page.into());
+                file.forgotten.remove(&number);
             }
             file.len = file.len.max(offset + bytes.len() as u64);
             Ok(())
@@ -352,12 +403,13 @@ impl SegmentFile for SimFile {
         drop(state);
         self.disk.change(|state| {
             state.syncs += 1;
-            if state.faults.sync {
+            let fails = state.faults.sync;
+            let file = state.file(self.number)?;
+            if fails {
+                file.forget_dirty();
                 return Err(io::Error::other("the disk does not answer"));
             }
-            let file = state.file(self.number)?;
-            file.durable_pages = file.pages.clone();
-            file.durable_len = file.len;
+            file.sync();
             Ok(())
         })
     }
@@ -371,6 +423,7 @@ impl SegmentFile for SimFile {
             let file = state.file(self.number)?;
             file.len = len;
             file.pages.retain(|number, _| number * PAGE < len);
+            file.forgotten.retain(|number| number * PAGE < len);
             Ok(())
         })
     }
@@ -378,7 +431,9 @@ impl SegmentFile for SimFile {
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         self.disk.change(|state| {
             let file = state.file(self.number)?;
-            file.pages.retain(|number, _| !(offset..offset + len).contains(&(number * PAGE)));
+            let is_within = |number: u64| (offset..offset + len).contains(&(number * PAGE));
+            file.pages.retain(|number, _| !is_within(*number));
+            file.forgotten.retain(|number| !is_within(*number));
             Ok(())
         })
     }

@@ -50,7 +50,7 @@ pub struct ChunkInfo {
 pub struct Usage {
     /// The size of its file system.
     pub capacity: u64,
-    /// What may still be written on it, the reserve included; at most a second old.
+    /// What may still be written on it, the reserve included and the ballast not; less than a second old.
     pub free: u64,
     /// How many chunks it holds.
     pub chunks: u64,
@@ -214,6 +214,11 @@ impl ChunkStore {
     /// Whether the disk has failed: it takes no more writes until the process is started anew.
     pub fn failed(&self) -> bool {
         self.shared.has_failed()
+    }
+
+    /// Why it has.
+    pub fn failure(&self) -> Option<&str> {
+        self.shared.failure()
     }
 
     /// Finishes what was begun, makes the index durable, and ends the store's threads. Every later change is answered

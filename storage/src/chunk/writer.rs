@@ -11,6 +11,7 @@ use super::commit::{Op, Stored};
 use super::file::SegmentFile;
 use super::format::{FIRST_RECORD, PAGE, RecordHeader, SegmentHeader, checksums, record_len};
 use super::index::{Entry, Location};
+use super::keeper;
 use super::shared::Shared;
 use crate::client::DiskError;
 use crate::types::ChunkId;
@@ -148,7 +149,9 @@ impl Writer {
         if let Err(error) = active.file.write_at(&mut pieces, location.offset) {
             shared.segments.end(active.number);
             // What was written of it will never be acknowledged. It is no harm where this fails too.
-            let _ = active.file.punch(location.offset, size);
+            if active.file.punch(location.offset, size).is_ok() {
+                let _ = keeper::sync_holes(&shared, location.segment);
+            }
             return Err(lost(&shared, "a write to a segment", &error));
         }
         let entry =
@@ -158,10 +161,13 @@ impl Writer {
 
     /// Ends the active segment, if there is one; the next record begins another.
     fn seal(&mut self) {
-        if let Some(active) = self.active.take()
-            && let Err(error) = active.file.truncate(active.offset)
-        {
-            tracing::warn!(segment = active.number, %error, "room allocated ahead was not given back");
+        let Some(active) = self.active.take() else { return };
+        match active.file.truncate(active.offset) {
+            // Nobody looks there again; what is wrong with it is noted there.
+            Ok(()) => drop(keeper::sync_holes(&self.shared, active.number)),
+            Err(error) => {
+                tracing::warn!(segment = active.number, %error, "room allocated ahead was not given back");
+            }
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum ServiceError {
     /// A queue is full.
     #[error("too much is under way")]
     Busy,
+    /// Most of the group's disks have no room for more; what deletes goes on.
+    #[error("the group's disks are full")]
+    Full,
     /// A bound was broken, or the two sides do not understand each other: trying again does not help.
     #[error("refused: {0}")]
     Refused(String),

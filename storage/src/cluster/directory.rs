@@ -8,8 +8,8 @@ use rustix::fs::FlockOperation;
 
 use super::StartError;
 use super::identity::{self, Found, Founder, Identity, Sibling};
-use crate::durable;
 use crate::types::{ClusterId, DiskId, GroupId, NodeId, ROOT_GROUP, ReplicaId};
+use crate::{ballast, durable};
 
 /// The file whose lock says that a process has the directory.
 pub const LOCK_FILE: &str = "lock";
@@ -272,6 +272,9 @@ pub fn rejoin(path: &Path, cluster: ClusterId, node: NodeId, taken: &[DiskId]) -
     open_disk(path, &identity, now).map_err(|error| error.to_string())?
 }
 
+/// What a new identity may take, in bytes, with all that a file system needs around it.
+const ROOM_FOR_IDENTITY: u64 = 1 << 20;
+
 /// The inner error makes the disk absent, the outer one refuses the start.
 fn open_disk(path: &Path, seen: &Identity, now: Identity) -> Result<Result<Directory, String>, StartError> {
     let lock = match lock(path) {
@@ -283,6 +286,8 @@ fn open_disk(path: &Path, seen: &Identity, now: Identity) -> Result<Result<Direc
         Found::Disk(identity) if *identity == *seen => {}
         _ => return Err(StartError::Locked(path.to_owned())),
     }
+    // Where that cannot be told, the write itself says what is wrong.
+    let _ = ballast::release_if_short(path, 2 * ROOM_FOR_IDENTITY);
     Ok(match now.write(path) {
         Ok(()) => Ok(Directory { path: path.to_owned(), identity: now, _lock: lock }),
         Err(error) => Err(error.to_string()),

@@ -217,6 +217,48 @@ pub enum Command {
     ResetClock,
 }
 
+impl Command {
+    /// Whether it needs room that it does not give back: where disks are full it is refused. What deletes, gives up,
+    /// collects, heals, or changes the cluster goes on, for it is what makes room. A new command has to say.
+    pub fn grows(&self) -> bool {
+        match self {
+            Self::CreateBucket { .. }
+            | Self::PutObject { .. }
+            | Self::CopyObject { .. }
+            | Self::CreateUpload { .. }
+            | Self::PutPart { .. }
+            | Self::CompleteUpload { .. } => true,
+            Self::Root(command) => command.grows(),
+            Self::Nothing
+            | Self::SealBucket { .. }
+            | Self::PurgeBucket { .. }
+            | Self::DeleteObjects { .. }
+            | Self::AbortUpload { .. }
+            | Self::CollectGarbage { .. }
+            | Self::QueueRepair { .. }
+            | Self::FinishRepair { .. }
+            | Self::SetGrace { .. }
+            | Self::ResetClock => false,
+        }
+    }
+}
+
+impl RootCommand {
+    fn grows(&self) -> bool {
+        match self {
+            Self::AddUser { .. } | Self::ReserveBucket { .. } => true,
+            Self::FormClusterV1 { .. }
+            | Self::ReplaceMapV1 { .. }
+            | Self::FormCluster { .. }
+            | Self::ReplaceMap { .. }
+            | Self::SetRootUser { .. }
+            | Self::RemoveUser { .. }
+            | Self::ActivateBucket { .. }
+            | Self::FreeBucket { .. } => false,
+        }
+    }
+}
+
 /// What the root group is asked to do. As with [`Outcome`], what was ever written stays in its place, and what is new
 /// comes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

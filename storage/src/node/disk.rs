@@ -5,23 +5,32 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rocksdb::{Cache, WriteBufferManager};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::options::NodeOptions;
+use crate::ballast::{self, Ballast};
 use crate::chunk::{self, ChunkStore};
 use crate::client::{DiskError, DiskService, RepairService};
 use crate::cluster::identity::{self, Found};
 use crate::cluster::{Directory, Identity};
 use crate::meta;
+use crate::probe::Probe;
 use crate::raft::{DiskDb, DiskDbOptions};
 use crate::repair::Scrub;
 use crate::types::{ChunkId, DiskId, Epoch};
 use crate::wire::{Listed, ScrubStatus, Stat};
+
+/// How many looks at the index of a disk may be under way at once.
+const LOOKS: usize = 16;
+/// How long the end of a chunk store is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all disks of the process share: the memory of their databases, so that it is bounded together, and the epoch of
 /// the map that the process goes by.
@@ -29,16 +38,27 @@ use crate::wire::{Listed, ScrubStatus, Stat};
 pub struct Memory {
     cache: Cache,
     write_buffers: WriteBufferManager,
+    reserve: u64,
     epoch: Arc<AtomicU64>,
 }
 
 impl Memory {
     pub fn new(options: &NodeOptions) -> Self {
         let cache = Cache::new_lru_cache(options.cache_bytes);
+        // The threads that write out and compact are those of all databases. Each disk has two of them, and each of these
+        // takes one of a kind at most: a disk that hangs must not take those of the others.
+        let threads = i32::try_from(2 * options.directories.len()).unwrap_or(i32::MAX);
+        match rocksdb::Env::new() {
+            Ok(mut env) => {
+                env.set_high_priority_background_threads(threads);
+                env.set_low_priority_background_threads(threads);
+            }
+            Err(error) => tracing::warn!(%error, "the databases share few threads"),
+        }
         // Write buffers count against the cache.
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
-        Self { cache, write_buffers, epoch: Arc::default() }
+        Self { cache, write_buffers, reserve: options.reserve_bytes, epoch: Arc::default() }
     }
 
     /// Opens a disk's database of metadata. Blocks.
@@ -50,6 +70,7 @@ impl Memory {
             cache: &self.cache,
             write_buffers: &self.write_buffers,
             column_families: meta::column_families(&self.cache),
+            reserve: self.reserve,
         };
         DiskDb::open(disk, path, options).map_err(|error| error.to_string())
     }
@@ -65,6 +86,8 @@ pub struct LocalDisk {
     pub store: Arc<ChunkStore>,
     pub db: Arc<DiskDb>,
     pub scrub: Arc<Scrub>,
+    probe: Probe,
+    looks: Arc<Semaphore>,
     down: AtomicBool,
     /// Ends the loops that work on the disk.
     pub stop: CancellationToken,
@@ -88,15 +111,20 @@ impl LocalDisk {
             label: identity.disk.to_string(),
             segment_len: options.segment_len,
             reserve_bytes: options.reserve_bytes,
+            ballast: Some(Arc::new(Ballast::new(&directory.path, options.reserve_bytes))),
             block_cache: Some(memory.cache.clone()),
             write_buffer_manager: Some(memory.write_buffers.clone()),
             ..chunk::Options::default()
         };
+        // Where that cannot be told, the opening itself says what is wrong.
+        let _ = ballast::release_if_short(&directory.path, options.reserve_bytes);
         let db = memory.open_db(identity.disk, &directory.path.join("meta"))?;
         let store = ChunkStore::open(&directory.path, chunk_options).map_err(|error| error.to_string())?;
         let scrub = Arc::new(Scrub::open(&directory.path));
         Ok(Arc::new(Self {
             scrub,
+            probe: Probe::new(&directory.path),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             directory,
             store,
             db,
@@ -178,12 +206,12 @@ impl LocalDisk {
             Ok(Found::Missing | Found::Empty) => return Err(Trouble::Gone("it is not there any more".to_owned())),
             Err(error) => return Err(Trouble::Failed(error.to_string())),
         }
-        if self.store.failed() {
-            return Err(Trouble::Failed("the chunk store has failed".to_owned()));
-        }
-        match self.db.failure().borrow().as_deref() {
-            Some(why) => Err(Trouble::Failed(format!("the metadata has failed: {why}"))),
-            None => Ok(()),
+        let chunks = self.store.failure().map(|why| format!("the chunk store has failed: {why}"));
+        let metadata = || self.db.failure().borrow().as_deref().map(|why| format!("the metadata has failed: {why}"));
+        match chunks.or_else(metadata) {
+            Some(why) if ballast::is_no_room(&why) => Err(Trouble::Full(why)),
+            Some(why) => Err(Trouble::Failed(why)),
+            None => self.probe.run().map_err(|error| Trouble::Failed(format!("it does not work: {error}"))),
         }
     }
 
@@ -191,9 +219,26 @@ impl LocalDisk {
     pub async fn close(&self) {
         self.mark_down();
         self.stop.cancel();
-        if let Err(error) = self.store.close().await {
-            tracing::warn!(disk = %self.id(), %error, "the chunk store did not close well");
+        match tokio::time::timeout(CLOSE_TIMEOUT, self.store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(disk = %self.id(), %error, "the chunk store did not close well"),
+            Err(_) => tracing::warn!(disk = %self.id(), "the disk hangs, and its chunk store is left behind"),
         }
+    }
+
+    /// Runs what looks at the index on a thread where it may block, a bounded number at once: a disk that hangs must not
+    /// take the threads of the others.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let gone = |error: &dyn std::fmt::Display| DiskError::Unavailable(error.to_string());
+        let place = self.looks.clone().acquire_owned().await.map_err(|error| gone(&error))?;
+        let work = move || {
+            let _place = place;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(gone(&error)))
     }
 
     fn serving(&self) -> Result<&ChunkStore, DiskError> {
@@ -209,6 +254,10 @@ impl LocalDisk {
 pub enum Trouble {
     /// Its directory is not there any more. It may come back.
     Gone(String),
+    /// It does not answer. What waits for it is left behind; it is opened anew when it answers again.
+    Hangs(String),
+    /// There was no room for a write of a database, which is of no use then until it is opened again.
+    Full(String),
     /// A write or an fsync failed. Nothing is tried again before the process is started anew.
     Failed(String),
 }
@@ -250,8 +299,7 @@ impl RepairService for LocalDisk {
                 });
                 Ok(listed.collect())
             };
-            let looked = tokio::task::spawn_blocking(look).await;
-            looked.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
+            self.look(look).await
         }
         .boxed()
     }
@@ -265,8 +313,7 @@ impl RepairService for LocalDisk {
                     .map(|id| Ok(store.stat(id)?.map(|info| Stat { len: info.len, stored_ms: info.stored_ms })))
                     .collect()
             };
-            let looked = tokio::task::spawn_blocking(look).await;
-            looked.unwrap_or_else(|error| Err(DiskError::Unavailable(error.to_string())))
+            self.look(look).await
         }
         .boxed()
     }

@@ -21,6 +21,8 @@ const RESOLVE_ROUNDS: u32 = 10;
 const MAP_EVERY: Duration = Duration::from_secs(5);
 /// How long it is waited before what was learned is kept: changes come in groups.
 const KEEP_PAUSE: Duration = Duration::from_millis(200);
+/// How long the disks may take to keep it.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a node that refuses us is complained of, in rounds.
 const COMPLAIN_ROUNDS: u32 = 60;
 
@@ -77,17 +79,16 @@ pub async fn keep(inner: Arc<Inner>) {
         let map = inner.map();
         let now = Kept { map: (*map).clone(), places: inner.peers.lock().places() };
         if now.map.epoch.0 > 0 && kept.as_ref() != Some(&now) {
-            let paths: Vec<_> = inner.local_disks().iter().map(|disk| disk.path().to_owned()).collect();
-            let written = now.clone();
-            let save = move || {
-                for path in paths {
+            let saves = inner.local_disks().into_iter().filter(|disk| disk.is_up()).map(|disk| {
+                let (path, written) = (disk.path().to_owned(), now.clone());
+                tokio::task::spawn_blocking(move || {
                     if let Err(error) = written.save(&path) {
                         tracing::warn!(path = %path.display(), %error, "the cluster map could not be kept");
                     }
-                }
-            };
-            // A disk that hangs hangs here too; the disk's own watch deals with it.
-            let _ = tokio::task::spawn_blocking(save).await;
+                })
+            });
+            // A disk that hangs is left behind; its own watch deals with it.
+            let _ = tokio::time::timeout(KEEP_TIMEOUT, join_all(saves)).await;
             kept = Some(now);
         }
         let mut epoch = inner.epoch.subscribe();

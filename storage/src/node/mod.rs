@@ -10,6 +10,7 @@ mod join;
 mod offline;
 mod options;
 mod recover;
+mod room;
 mod status;
 mod store;
 mod supervise;
@@ -146,6 +147,7 @@ impl Node {
         self.spawn(greet::greet(view.inner.clone()));
         self.spawn(greet::follow_map(view.clone()));
         self.spawn(greet::keep(view.inner.clone()));
+        self.spawn(room::watch(view.inner.clone()));
         self.spawn(control::follow(view.clone()));
         let mut settle = self.spawn(form::settle(view.clone(), self.root.clone()));
         if tokio::time::timeout(SETTLE_TIMEOUT, &mut settle).await.is_err() {

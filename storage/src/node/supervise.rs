@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::disk::{LocalDisk, Trouble};
 use super::inner::{Inner, View};
+use crate::ballast;
 use crate::cluster::directory;
 use crate::raft::{Origin, StartError};
 use crate::repair::{self, World};
@@ -15,8 +16,10 @@ use crate::types::{GroupId, ReplicaId};
 /// How often a disk is looked at. More often than its stores look at their directories: that a disk went away must be
 /// seen here before they fail because of it, or it cannot come back.
 const LOOK: Duration = Duration::from_millis(250);
-/// A disk that does not answer a look within this is passed over until it does.
+/// A disk that does not answer a look within this is passed over until it does, and groups are led from others.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// One that does not answer within so much more is given up: it is opened anew when it answers again.
+const HANGS_AFTER: Duration = Duration::from_secs(4);
 /// How long the closing of a disk that is gone is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an absent disk is looked for, at first and at most.
@@ -31,7 +34,7 @@ pub async fn supervise(view: Arc<View>, path: PathBuf, mut disk: Option<Arc<Loca
             None => wait_for_return(&view.inner, &path).await,
         };
         start_loops(&view, &open);
-        let trouble = watch(&open).await;
+        let trouble = watch(&view.inner, &open).await;
         if take_down(&view.inner, open, trouble).await == Fate::Final {
             return;
         }
@@ -49,7 +52,7 @@ fn start_loops(view: &Arc<View>, disk: &Arc<LocalDisk>) {
 }
 
 /// Returns when the disk must not be used any more.
-async fn watch(disk: &Arc<LocalDisk>) -> Trouble {
+async fn watch(inner: &Inner, disk: &Arc<LocalDisk>) -> Trouble {
     let mut failure = disk.db.failure();
     loop {
         tokio::select! {
@@ -65,7 +68,12 @@ async fn watch(disk: &Arc<LocalDisk>) -> Trouble {
             Err(_) => {
                 tracing::warn!(disk = %disk.id(), path = %disk.path().display(), "a disk does not answer");
                 disk.mark_down();
-                let found = look.await;
+                inner.greet.notify_one();
+                inner.replicas.leave_disk(disk.id()).await;
+                let Ok(found) = tokio::time::timeout(HANGS_AFTER, &mut look).await else {
+                    let within = (LOOK_TIMEOUT + HANGS_AFTER).as_secs();
+                    return Trouble::Hangs(format!("it did not answer within {within} seconds"));
+                };
                 disk.mark_up();
                 found
             }
@@ -89,7 +97,7 @@ enum Fate {
 async fn take_down(inner: &Inner, disk: Arc<LocalDisk>, trouble: Trouble) -> Fate {
     let (id, path) = (disk.id(), disk.path().to_owned());
     let (why, fate) = match trouble {
-        Trouble::Gone(why) => (why, Fate::Waits),
+        Trouble::Gone(why) | Trouble::Hangs(why) | Trouble::Full(why) => (why, Fate::Waits),
         Trouble::Failed(why) => (why, Fate::Final),
     };
     tracing::error!(disk = %id, path = %path.display(), %why, "a disk is lost; the others go on");
@@ -144,6 +152,7 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
     let (shared, path) = (inner.clone(), path.to_owned());
     let open = move || {
         let taken: Vec<_> = shared.local_disks().iter().map(|disk| disk.id()).collect();
+        has_room(&path, shared.options.reserve_bytes)?;
         let directory = directory::rejoin(&path, shared.cluster, shared.node, &taken).map_err(Absent::NotThere)?;
         LocalDisk::open(directory, &shared.options, &shared.memory).map_err(Absent::Unusable)
     };
@@ -155,6 +164,15 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
         return Err(Absent::Unusable(why));
     }
     Ok(disk)
+}
+
+/// A disk that is full would fail again at its first write.
+fn has_room(path: &Path, reserve: u64) -> Result<(), Absent> {
+    match ballast::release_if_short(path, reserve) {
+        Ok(free) if free < reserve / 4 => Err(Absent::NotThere(format!("it is full: {free} bytes are free"))),
+        // Whether it is there is asked next.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Starts the replicas that live on the disk. One that has lost its memory is left out: the group goes on without it,

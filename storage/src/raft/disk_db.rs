@@ -11,11 +11,13 @@
 //! as far as it is fsynced, is noted in a file beside it; a database that comes back with a smaller one has lost
 //! promises, and none of its replicas is started.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{fs, io};
 
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
     Options, WriteBufferManager,
@@ -54,6 +56,8 @@ pub struct DiskDbOptions<'a> {
     pub write_buffers: &'a WriteBufferManager,
     /// The state machines' column families.
     pub column_families: Vec<(&'static str, Options)>,
+    /// What is to be kept free on the disk, in bytes: what waits in the write-ahead log to be written out must fit there.
+    pub reserve: u64,
 }
 
 /// The open metadata of one disk.
@@ -64,8 +68,14 @@ pub struct DiskDb {
     writer: Arc<Writer>,
     /// The sequence number that the promise file has.
     noted: AtomicU64,
+    noting: Mutex<()>,
     /// Room for queries that read the disk.
     readers: Arc<Semaphore>,
+    /// The names of the column families.
+    names: Vec<&'static str>,
+    /// The sequence number up to which room was made.
+    made_room: AtomicU64,
+    compacting: AtomicBool,
 }
 
 /// How many queries read a disk at a time.
@@ -79,14 +89,19 @@ impl DiskDb {
         check_format(path)?;
         let promised = read_promise(path)?;
 
-        let DiskDbOptions { cache, write_buffers, column_families } = options;
+        let DiskDbOptions { cache, write_buffers, column_families, reserve } = options;
         let mut families = vec![
-            ColumnFamilyDescriptor::new("default", family_options(cache, 1 << 20)),
-            ColumnFamilyDescriptor::new(LOG, family_options(cache, 32 << 20)),
-            ColumnFamilyDescriptor::new(STATE, family_options(cache, 2 << 20)),
+            ("default", family_options(cache, 1 << 20)),
+            (LOG, family_options(cache, part_of(reserve, 16, 4 << 20..=32 << 20) as usize)),
+            (STATE, family_options(cache, 2 << 20)),
         ];
-        families.extend(column_families.into_iter().map(|(name, options)| ColumnFamilyDescriptor::new(name, options)));
-        let db = DB::open_cf_descriptors(&database_options(write_buffers), path.join("db"), families)
+        families.extend(column_families);
+        let names = families.iter().map(|(name, _)| *name).collect();
+        let families = families.into_iter().map(|(name, mut options)| {
+            bound_compactions(&mut options, reserve);
+            ColumnFamilyDescriptor::new(name, options)
+        });
+        let db = DB::open_cf_descriptors(&database_options(write_buffers, reserve), path.join("db"), families)
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let found = db.latest_sequence_number();
         if found < promised {
@@ -98,14 +113,10 @@ impl DiskDb {
         let db = Arc::new(db);
         let writer = Writer::start(disk, db.clone()).map_err(io)?;
         remove_leftovers(&path.join("incoming")).map_err(io)?;
-        Ok(Arc::new(Self {
-            disk,
-            path: path.to_owned(),
-            db,
-            writer,
-            noted: AtomicU64::new(promised),
-            readers: Arc::new(Semaphore::new(READERS)),
-        }))
+        let (path, noted, made_room) = (path.to_owned(), AtomicU64::new(promised), AtomicU64::new(0));
+        let (noting, readers) = (Mutex::default(), Arc::new(Semaphore::new(READERS)));
+        let compacting = AtomicBool::new(false);
+        Ok(Arc::new(Self { disk, path, db, writer, noted, noting, readers, names, made_room, compacting }))
     }
 
     pub fn disk(&self) -> DiskId {
@@ -138,6 +149,51 @@ impl DiskDb {
     /// Takes the disk's metadata out of use for good: every replica on it stops. For a caller that saw it fail.
     pub fn fail(&self, why: &str) {
         self.writer.fail(why);
+    }
+
+    /// Whether RocksDB compacts by itself. It does not before it is told to.
+    pub fn is_compacting(&self) -> bool {
+        self.compacting.load(Ordering::Relaxed)
+    }
+
+    /// Says whether RocksDB is to compact by itself: there must be room for what it writes meanwhile. Blocks.
+    pub fn set_compacting(&self, compacting: bool) {
+        self.compacting.store(compacting, Ordering::Relaxed);
+        let disabled = if compacting { "false" } else { "true" };
+        for name in &self.names {
+            let Ok(family) = self.family(name) else { continue };
+            if let Err(error) = self.db.set_options_cf(&family, &[("disable_auto_compactions", disabled)]) {
+                tracing::warn!(disk = %self.disk, name, %error, "compactions were not turned on or off");
+            }
+        }
+    }
+
+    /// Gives back to the file system what can be given back, if anything was written since the last time: writes out what
+    /// is in memory, so that the write-ahead log can go, and takes out what was deleted. What would need more than
+    /// `spare` bytes meanwhile is left to RocksDB, which goes about it in smaller steps. Blocks, for seconds.
+    pub fn make_room(&self, spare: u64) {
+        let sequence = self.db.latest_sequence_number();
+        if self.writer.has_failed() || self.made_room.swap(sequence, Ordering::Relaxed) == sequence {
+            return;
+        }
+        let size = |family: &Arc<BoundColumnFamily<'_>>, property| {
+            self.db.property_int_value_cf(family, property).ok().flatten().unwrap_or(0)
+        };
+        for name in &self.names {
+            let Ok(family) = self.family(name) else { continue };
+            if let Err(error) = self.db.flush_cf(&family) {
+                tracing::warn!(disk = %self.disk, name, %error, "what is in memory was not written out");
+                return;
+            }
+        }
+        for name in &self.names {
+            let Ok(family) = self.family(name) else { continue };
+            // Of blobs a quarter is moved, at most.
+            let need = size(&family, "rocksdb.total-sst-files-size") + size(&family, "rocksdb.live-blob-file-size") / 4;
+            if need <= spare {
+                self.db.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
+            }
+        }
     }
 
     /// Where snapshots are kept while they arrive. Nothing in it outlives a start.
@@ -187,6 +243,8 @@ impl DiskDb {
 
     /// Notes durably how far the database is fsynced, if that has grown. Called every few seconds. Blocks.
     pub(super) fn note_promise(&self) {
+        // One that hangs is not waited for.
+        let Some(_noting) = self.noting.try_lock() else { return };
         let synced = self.writer.synced_sequence();
         if synced <= self.noted.load(Ordering::Relaxed) || self.writer.has_failed() {
             return;
@@ -222,7 +280,7 @@ pub(super) fn writer_families(db: &DB) -> io::Result<(Arc<BoundColumnFamily<'_>>
     Ok((family(db, LOG)?, family(db, STATE)?))
 }
 
-fn database_options(write_buffers: &WriteBufferManager) -> Options {
+fn database_options(write_buffers: &WriteBufferManager, reserve: u64) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -231,7 +289,7 @@ fn database_options(write_buffers: &WriteBufferManager) -> Options {
     // After a crash the write-ahead log is good up to some point, which is at or after the last fsync.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(256 << 20);
+    options.set_max_total_wal_size(part_of(reserve, 4, 8 << 20..=256 << 20));
     options.set_max_background_jobs(2);
     options.set_max_open_files(256);
     options.set_keep_log_file_num(4);
@@ -251,6 +309,19 @@ fn family_options(cache: &Cache, write_buffer: usize) -> Options {
     // Log entries are gone before they would be worth it.
     options.set_compression_type(DBCompressionType::None);
     options
+}
+
+/// What a compaction writes before it gives anything back must fit into half of the reserve, or it takes the last room
+/// from those who write. None is begun before it is said that there is room, see [`DiskDb::set_compacting`].
+fn bound_compactions(options: &mut Options, reserve: u64) {
+    options.set_target_file_size_base(part_of(reserve, 32, 2 << 20..=64 << 20));
+    options.set_max_bytes_for_level_base(part_of(reserve, 8, 16 << 20..=256 << 20));
+    options.set_max_compaction_bytes(part_of(reserve, 4, 32 << 20..=1600 << 20));
+    options.set_disable_auto_compactions(true);
+}
+
+fn part_of(reserve: u64, part: u64, bounds: RangeInclusive<u64>) -> u64 {
+    (reserve / part).clamp(*bounds.start(), *bounds.end())
 }
 
 fn check_format(path: &Path) -> Result<(), OpenError> {

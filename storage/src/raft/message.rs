@@ -81,6 +81,8 @@ pub(super) enum Reply {
     Unavailable(String),
     /// The message is not for this process, or was not understood.
     Refused(String),
+    /// The disks have no room for what the command adds.
+    Full,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use openraft::errors::{ErrorSource, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::impls::BoxedErrorSource;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
@@ -16,6 +16,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, StorageError};
+use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 
 use super::consensus::{Consensus, Snapshot, Vote};
@@ -157,7 +158,10 @@ impl RaftNetworkV2<Consensus> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Consensus>, Failure> {
         match self.route()? {
-            Route::Local(replica) => Ok(replica.raft.append_entries(request).await.map_err(unreachable)?),
+            Route::Local(replica) => {
+                replica.check_room(&request.entries).map_err(unreachable)?;
+                Ok(replica.raft.append_entries(request).await.map_err(unreachable)?)
+            }
             Route::Remote(transport, to) => {
                 // An append waits for an fsync on the other side; a heartbeat does so only behind one.
                 let timeout = if request.entries.is_empty() { option.soft_ttl() } else { Duration::from_secs(5) };
@@ -181,9 +185,21 @@ impl RaftNetworkV2<Consensus> for Connection {
         if self.pipelined
             && let Ok(Route::Local(replica)) = self.route()
         {
+            // What the disk has no room for ends the stream with an error, after which the leader waits a little.
+            let refused = Arc::new(Mutex::new(None));
+            // openraft keeps the stream for a while after the replica has ended; its disk must be closed by then.
+            let (target, noted) = (Arc::downgrade(&replica), refused.clone());
+            let input = input.take_while(move |request| {
+                let checked = target.upgrade().map_or(Ok(()), |target| target.check_room(&request.entries));
+                let goes_on = checked.is_ok();
+                *noted.lock() = checked.err();
+                std::future::ready(goes_on)
+            });
+            let refusal = stream::once(async move { refused.lock().take().map(|why| Err(unreachable(why).into())) });
             // The next append need not wait for the fsync of the one before.
             let output =
                 replica.raft.stream_append(input).map(|result| result.map_err(|fatal| unreachable(fatal).into()));
+            let output = output.chain(refusal.filter_map(std::future::ready));
             return Box::pin(async move { Ok(output.boxed()) });
         }
         stream_append_sequential(self, input, option)

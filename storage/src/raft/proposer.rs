@@ -24,6 +24,8 @@ pub(super) enum Missed {
     NotLeader(Option<(ReplicaId, DiskId)>),
     /// A queue is full: nothing was done.
     Busy,
+    /// The disks are full: nothing was done.
+    Full,
     /// It is stopping, or could not reach a majority.
     Unavailable,
     /// Trying again does not help.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
 use parking_lot::Mutex;
@@ -17,10 +18,11 @@ use super::disk_db::DiskDb;
 use super::log_store::Log;
 use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
+use super::room::Rooms;
 use super::state_machine::{Broken, SnapshotData};
 use super::store::{StateMachineStore, StoreError};
 use super::transfer::{Incoming, Received, Sent};
-use crate::meta::{Answer, Query};
+use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
 use crate::types::{DiskId, GroupId, ReplicaId};
 
 /// How long the end of a replica is waited for.
@@ -41,6 +43,7 @@ pub(super) struct Replica {
     pub(super) broken: Broken,
     pub(super) incoming: Mutex<Option<Incoming>>,
     pub(super) stopped: AtomicBool,
+    pub(super) rooms: Arc<Rooms>,
 }
 
 impl Replica {
@@ -83,6 +86,18 @@ impl Replica {
             let disk = *metrics.membership_config.get_node(&leader)?;
             Some((metrics.current_term, leader, disk))
         })
+    }
+
+    /// Has a command committed and applied, if there is room for what it adds.
+    pub(super) async fn propose(
+        &self,
+        envelope: Envelope,
+        encoded: Bytes,
+    ) -> Result<Result<Outcome, Rejection>, Missed> {
+        if !self.has_room_for(&envelope.command) {
+            return Err(Missed::Full);
+        }
+        self.proposer.propose(envelope, encoded).await
     }
 
     /// Waits until everything up to `index` is applied.
@@ -137,6 +152,7 @@ impl Replica {
 
     /// Takes in a piece of a snapshot. The first one starts a new transfer, in place of any other.
     pub(super) async fn receive_frame(&self, transfer: u64, number: u64, frame: Vec<u8>) -> io::Result<()> {
+        self.check_room_for_snapshot()?;
         let current = self.incoming.lock().take();
         let path = self.incoming_path();
         let incoming = tokio::task::spawn_blocking(move || {

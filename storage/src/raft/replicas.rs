@@ -20,6 +20,7 @@ use super::network::{Connections, RemoteTransport};
 use super::proposer::{Missed, Proposer};
 use super::read::ReadRounds;
 use super::replica::{Ended, Replica, ReplicaStatus};
+use super::room::{Room, Rooms};
 use super::settings::Settings;
 use super::state_machine::StateMachine;
 use super::store::{StoreError, Stores};
@@ -79,6 +80,7 @@ pub(super) struct Inner {
     /// What does not run on the disks of this process, though it should.
     ended: Mutex<BTreeMap<(GroupId, ReplicaId), Ended>>,
     upkeep: Mutex<Option<AbortHandle>>,
+    pub(super) rooms: Arc<Rooms>,
 }
 
 #[derive(Default, Clone)]
@@ -154,6 +156,7 @@ impl Replicas {
             disks: Mutex::default(),
             ended: Mutex::default(),
             upkeep: Mutex::default(),
+            rooms: Arc::default(),
         });
         let task = tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
         *inner.upkeep.lock() = Some(task.abort_handle());
@@ -226,6 +229,7 @@ impl Replicas {
             broken,
             incoming: Mutex::default(),
             stopped: AtomicBool::new(false),
+            rooms: self.inner.rooms.clone(),
         });
         self.watch_disk(db);
         let mut groups = self.inner.groups.write();
@@ -272,7 +276,10 @@ impl Replicas {
     /// If a replica here leads the group: has another of its voters lead it.
     pub async fn hand_over(&self, group: GroupId, to: ReplicaId) {
         if let Some(leader) = self.inner.replicas(group).iter().find(|replica| replica.leads().is_some()) {
-            leader.hand_over(|voter| voter == to).await;
+            // One whose disk starves would give the lead away again.
+            let starves =
+                leader.membership().get_node(&to).is_some_and(|disk| self.inner.rooms.of(*disk) == Room::Starved);
+            leader.hand_over(|voter| voter == to && !starves).await;
         }
     }
 

@@ -113,6 +113,7 @@ impl<'a> Attempts<'a> {
     async fn missed(&mut self, missed: Missed) -> Result<(), ServiceError> {
         match missed {
             Missed::Busy => return Err(ServiceError::Busy),
+            Missed::Full => return Err(ServiceError::Full),
             Missed::Refused(why) => return Err(ServiceError::Refused(why)),
             Missed::NotLeader(hint) => self.hint = hint,
             Missed::Unavailable => {}
@@ -149,7 +150,7 @@ impl Replicas {
                         Some(envelope) => envelope,
                         None => codec::decode_envelope(&encoded).map_err(refused)?,
                     };
-                    let proposed = leader.proposer.propose(envelope, encoded.clone());
+                    let proposed = leader.propose(envelope, encoded.clone());
                     match attempts.wait_for(&leader, proposed).await {
                         Ok(result) => return Ok(result),
                         Err(missed) => missed,
@@ -229,7 +230,7 @@ impl Replicas {
             let missed = if matches!(missed, Missed::Busy) { Missed::Unavailable } else { missed };
             attempts.missed(missed).await.map_err(|error| match error {
                 ServiceError::Refused(why) => ChangeError::Refused(why),
-                ServiceError::Busy | ServiceError::Unavailable => ChangeError::Unavailable,
+                ServiceError::Busy | ServiceError::Full | ServiceError::Unavailable => ChangeError::Unavailable,
             })?;
         }
     }
@@ -298,6 +299,7 @@ fn missed_by(reply: Reply) -> Missed {
     match reply {
         Reply::NotLeader(hint) => Missed::NotLeader(hint),
         Reply::Busy => Missed::Busy,
+        Reply::Full => Missed::Full,
         Reply::Refused(why) => {
             // The replica may have moved or not be there yet: others are asked.
             tracing::debug!(why, "a request was refused");
@@ -312,6 +314,7 @@ impl From<Missed> for Reply {
         match missed {
             Missed::NotLeader(hint) => Self::NotLeader(hint),
             Missed::Busy => Self::Busy,
+            Missed::Full => Self::Full,
             Missed::Unavailable => Self::Unavailable("no majority answers".to_owned()),
             Missed::Refused(why) => Self::Refused(why),
         }
@@ -362,7 +365,7 @@ async fn answer_request(target: &Replica, replicas: &[Arc<Replica>], body: Body)
         Body::Command(encoded) => {
             let encoded = Bytes::from(encoded.into_vec());
             match codec::decode_envelope(&encoded) {
-                Ok(envelope) => in_time(leader.proposer.propose(envelope, encoded)).await.map(Reply::Command),
+                Ok(envelope) => in_time(leader.propose(envelope, encoded)).await.map(Reply::Command),
                 Err(error) => Err(Missed::Refused(error.to_string())),
             }
         }
@@ -389,7 +392,11 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, Missed>>) -> Result<T
 /// Answers another replica of the group.
 async fn answer_peer(target: &Replica, body: Body) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
     Ok(match body {
-        Body::Append(append) => Reply::Append(target.raft.append_entries(append.into_request()?).await?.into()),
+        Body::Append(append) => {
+            let request = append.into_request()?;
+            target.check_room(&request.entries)?;
+            Reply::Append(target.raft.append_entries(request).await?.into())
+        }
         Body::Vote(request) => Reply::Vote(target.raft.vote(request.into()).await?.into()),
         Body::PreVote(request) => Reply::Vote(target.raft.pre_vote(request.into()).await?.into()),
         Body::TransferLeader { from, to, last } => {

@@ -157,7 +157,11 @@ pub(super) fn try_open(disk: DiskId, path: &Path) -> Result<Arc<DiskDb>, OpenErr
     let cache = Cache::new_lru_cache(4 << 20);
     let write_buffers = WriteBufferManager::new_write_buffer_manager(64 << 20, false);
     let column_families = vec![(TOY, Options::default())];
-    DiskDb::open(disk, path, DiskDbOptions { cache: &cache, write_buffers: &write_buffers, column_families })
+    DiskDb::open(
+        disk,
+        path,
+        DiskDbOptions { cache: &cache, write_buffers: &write_buffers, column_families, reserve: 1 << 30 },
+    )
 }
 
 /// Opens a disk's database, which somebody else may just be about to close.

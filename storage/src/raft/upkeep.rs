@@ -1,10 +1,11 @@
 //! What is looked at from time to time: logs that have grown too long, replicas that have ended, figures, promises.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use super::replica::Replica;
 use super::replicas::Inner;
+use super::room::Room;
 use super::settings::Settings;
 use crate::types::{GroupId, ReplicaId};
 
@@ -21,6 +22,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         };
         tokio::time::sleep(every).await;
         let Some(inner) = inner.upgrade() else { return };
+        let tight = tight(&inner.settings);
         round = round.wrapping_add(1);
         for replica in inner.all() {
             publish(&replica);
@@ -30,14 +32,21 @@ pub(super) async fn run(inner: Weak<Inner>) {
                 inner.note_ended(ended);
                 inner.stop_replicas(|candidate| std::ptr::eq(candidate, &*replica)).await;
             } else {
-                cut_log(&replica, &inner.settings).await;
+                // On a disk that is short of room logs are kept shorter.
+                let short = inner.rooms.of(replica.disk.disk()) != Room::Ample;
+                cut_log(&replica, if short { &tight } else { &inner.settings }).await;
                 note_leader(&replica, &mut leaders);
             }
         }
         if round.is_multiple_of(ROUNDS_PER_PROMISE) {
-            note_promises(&inner).await;
+            note_promises(&inner);
         }
     }
+}
+
+fn tight(settings: &Settings) -> Settings {
+    let (log_bytes, log_entries) = (settings.log_bytes / 16, settings.log_entries / 16);
+    Settings { log_bytes, log_entries, ..settings.clone() }
 }
 
 /// Cuts a log that has outgrown its bounds. What is cut must be in a snapshot; where the last one does not reach far
@@ -81,9 +90,9 @@ fn publish(replica: &Replica) {
     gauge(status.applied_index.unwrap_or(0) as f64, metrics::gauge!("cairn_raft_applied_index", &labels));
 }
 
-async fn note_promises(inner: &Arc<Inner>) {
+fn note_promises(inner: &Inner) {
     for db in inner.disks() {
-        // It reports its failure itself.
-        let _ = tokio::task::spawn_blocking(move || db.note_promise()).await;
+        // It reports its failure itself, and one that hangs must not keep the others waiting.
+        drop(tokio::task::spawn_blocking(move || db.note_promise()));
     }
 }

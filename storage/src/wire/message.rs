@@ -238,6 +238,7 @@ pub fn service_error(error: &ServiceError) -> (StatusCode, &'static str, String)
     match error {
         ServiceError::Unavailable => (StatusCode::BAD_GATEWAY, "unavailable", error.to_string()),
         ServiceError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string()),
+        ServiceError::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string()),
         ServiceError::Refused(text) => (StatusCode::BAD_REQUEST, "refused", text.clone()),
     }
 }
@@ -246,6 +247,7 @@ pub fn service_error(error: &ServiceError) -> (StatusCode, &'static str, String)
 pub fn to_service_error(code: &str, text: String) -> ServiceError {
     match code {
         "busy" => ServiceError::Busy,
+        "full" => ServiceError::Full,
         "refused" => ServiceError::Refused(text),
         _ => ServiceError::Unavailable,
     }
@@ -288,7 +290,8 @@ mod tests {
 
     #[test]
     fn every_service_error_keeps_its_type_over_the_wire() {
-        for error in [ServiceError::Unavailable, ServiceError::Busy, ServiceError::Refused("why".to_owned())] {
+        let refused = ServiceError::Refused("why".to_owned());
+        for error in [ServiceError::Unavailable, ServiceError::Busy, ServiceError::Full, refused] {
             let (_, code, text) = service_error(&error);
             assert_eq!(format!("{:?}", to_service_error(code, text)), format!("{error:?}"));
         }

@@ -1,0 +1,185 @@
+//! Disks that are full to the last byte, with small objects and with what is not ours: what deletes goes on, they can be
+//! opened, and room that comes back is used.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::StatusCode;
+
+use crate::harness::{S3, Server, SmallDisk, body, eventually};
+
+const ARGUMENTS: &[&str] = &["--gc-grace", "2s", "--reserve", "64MiB"];
+/// Goes into the metadata.
+const SMALL: usize = 10 << 10;
+const WRITERS: u64 = 16;
+
+/// `count` file systems; `None` where they cannot be mounted.
+fn mount(directory: &Path, count: usize, mebibytes: u32) -> Option<Vec<SmallDisk>> {
+    let disks: Option<_> =
+        (1..=count).map(|number| SmallDisk::mount(directory.join(format!("disk{number}")), mebibytes)).collect();
+    if disks.is_none() {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+    }
+    disks
+}
+
+/// Writes small objects until one is refused, and answers their keys. The refusal must be the one for full disks.
+async fn fill(s3: &S3, bucket: &str) -> Vec<String> {
+    let next = Arc::new(AtomicU64::new(0));
+    let writers = (0..WRITERS).map(|_| {
+        let (s3, bucket, next) = (s3.clone(), bucket.to_owned(), next.clone());
+        tokio::spawn(async move {
+            let mut stored = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                assert!(number < 100_000, "more than fits was taken");
+                let path = format!("/{bucket}/{number:06}");
+                let answer = s3.send("PUT", &path, "", body(number, SMALL)).await.expect("an answer");
+                if !answer.status().is_success() {
+                    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+                    let text = answer.text().await.expect("a body");
+                    assert!(text.contains("<Code>StorageFull</Code>"), "{text}");
+                    return stored;
+                }
+                stored.push(format!("{number:06}"));
+            }
+        })
+    });
+    let mut stored: Vec<_> =
+        join_all(writers).await.into_iter().flat_map(|keys| keys.expect("a writer ends")).collect();
+    stored.sort();
+    stored
+}
+
+async fn assert_whole(s3: &S3, bucket: &str, keys: &[String]) {
+    for key in keys.iter().step_by(keys.len().div_ceil(50).max(1)) {
+        let number = key.parse().expect("a number");
+        assert_eq!(s3.get(bucket, key).await, Some(body(number, SMALL)), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_objects_are_refused_before_the_disks_are_full_and_room_comes_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(disks) = mount(directory.path(), 3, 256) else { return };
+    let paths = disks.iter().map(|disk| disk.0.clone()).collect();
+    let mut server = Server::start_on(directory, paths, ARGUMENTS).await;
+    let s3 = server.s3();
+    s3.create_bucket("full").await;
+    let mut stored = fill(&s3, "full").await;
+    assert!(stored.len() > 3_000, "the room was used: {}", stored.len());
+    assert_eq!(server.metric("cairn_disk_up", "").await, 3.0);
+
+    // What needs room is refused alike, and what does not is not.
+    for (path, query) in [("/full/upload", "uploads="), ("/other", "")] {
+        let method = if query.is_empty() { "PUT" } else { "POST" };
+        let answer = s3.send(method, path, query, Vec::new()).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    assert_eq!(s3.list("full").await, stored);
+    s3.delete("full", &stored.remove(0)).await;
+    server.kill();
+    server.restart().await;
+    let s3 = server.s3();
+    assert_eq!(server.metric("cairn_disk_up", "").await, 3.0);
+    assert_eq!(s3.list("full").await, stored);
+    assert_whole(&s3, "full", &stored).await;
+
+    // Round after round: what is deleted can be written again.
+    for round in 0..2 {
+        let kept = stored.split_off(stored.len() - stored.len() / 4);
+        for keys in stored.chunks(WRITERS as usize) {
+            join_all(keys.iter().map(|key| s3.delete("full", key))).await;
+        }
+        assert_whole(&s3, "full", &kept).await;
+        eventually("room comes back", Duration::from_secs(90), || async {
+            s3.try_put("full", "again", body(1, SMALL)).await.is_ok_and(|status| status.is_success())
+        })
+        .await;
+        s3.delete("full", "again").await;
+        if round == 0 {
+            s3.create_bucket("second").await;
+            let second = fill(&s3, "second").await;
+            assert!(second.len() > 1_000, "the room that came back was used: {}", second.len());
+            for keys in second.chunks(WRITERS as usize) {
+                join_all(keys.iter().map(|key| s3.delete("second", key))).await;
+            }
+        }
+        stored = kept;
+    }
+    assert_eq!(server.metric("cairn_disk_up", "").await, 3.0);
+    assert_whole(&s3, "full", &stored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_disk_that_is_full_to_the_last_byte_does_not_die_and_catches_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(mut disks) = mount(directory.path(), 1, 256) else { return };
+    let small = disks.remove(0);
+    let paths = vec![small.0.clone(), directory.path().join("disk2"), directory.path().join("disk3")];
+    let mut server = Server::start_on(directory, paths, ARGUMENTS).await;
+    let s3 = server.s3();
+    s3.create_bucket("full").await;
+    let stranger = small.0.join("stranger");
+    fill_file_system(&stranger);
+    // The others go on, with more than the one could take.
+    let mut stored = Vec::new();
+    for batch in 0..60u64 {
+        let numbers: Vec<u64> = (batch * 100..(batch + 1) * 100).collect();
+        let puts = numbers.iter().map(async |number| {
+            let key = format!("{number:06}");
+            s3.try_put("full", &key, body(*number, SMALL)).await
+        });
+        for (number, status) in numbers.iter().zip(join_all(puts).await) {
+            match status.expect("an answer") {
+                StatusCode::OK => stored.push(format!("{number:06}")),
+                // While the lead changes.
+                status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
+            }
+        }
+    }
+    assert!(stored.len() > 5_000, "the others go on: {}", stored.len());
+    assert_eq!(server.metric("cairn_disk_up", "").await, 3.0, "the full disk is there");
+    // Killed while it is full it can be opened, by what its ballast held.
+    fill_file_system(&small.0.join("stranger2"));
+    server.kill();
+    fill_file_system(&small.0.join("stranger3"));
+    server.restart().await;
+    let s3 = server.s3();
+    assert_whole(&s3, "full", &stored).await;
+
+    for name in ["stranger", "stranger2", "stranger3"] {
+        let _ = fs::remove_file(small.0.join(name));
+    }
+    eventually("the disk has caught up", Duration::from_secs(60), || async {
+        server.metric("cairn_disk_up", "").await == 3.0 && is_level(&server).await
+    })
+    .await;
+    assert_whole(&s3, "full", &stored).await;
+}
+
+/// Writes until there is no room.
+fn fill_file_system(path: &Path) {
+    let mut file = File::create(path).expect("a file");
+    let zeros = vec![0; 1 << 20];
+    while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    let _ = std::io::Write::write_all(&mut file, &[0; 4096]);
+}
+
+/// Whether all three replicas of each group have applied the same.
+pub async fn is_level(server: &Server) -> bool {
+    let answer = reqwest::get(format!("{}/_cairn/metrics", server.url())).await.expect("the metrics answer");
+    let text = answer.text().await.expect("text");
+    let applied = |group: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("cairn_raft_applied_index{") && line.contains(group));
+        lines.filter_map(|line| Some(line.rsplit(' ').next()?.to_owned())).collect()
+    };
+    (0..5).all(|group| {
+        let applied = applied(&format!("group=\"{group}\""));
+        applied.len() == 3 && applied.iter().all(|index| *index == applied[0])
+    })
+}
