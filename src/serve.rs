@@ -15,11 +15,15 @@ use cairn_storage::meta::{Answer, Query};
 use cairn_storage::node::{Node, NodeOptions};
 use cairn_storage::types::{ClusterSettings, ROOT_GROUP};
 use futures::FutureExt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Settings;
 use crate::{banner, metrics};
+
+/// Open files besides connections to S3: disks, peers, connections past the bound.
+const OTHER_FILES: u64 = 1_024;
 
 /// How long a gateway looks for a node that answers before it gives up.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -204,7 +208,21 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Each connection is an open file, and what a process usually may have open is less than `connections`.
+fn raise_file_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    if let Some(most) = getrlimit(Resource::Nofile).current
+        && most < connections as u64 + OTHER_FILES
+    {
+        tracing::warn!(most, connections, "the limit of open files is too low for so many connections");
+    }
+}
+
 async fn listen(settings: &Settings) -> Result<TcpListener> {
+    raise_file_limit(settings.connections);
     TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))
 }
 

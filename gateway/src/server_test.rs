@@ -340,3 +340,64 @@ async fn what_is_in_flight_is_finished_and_idle_connections_are_closed() {
     timeout(Duration::from_secs(5), server.running).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn what_follows_a_body_that_was_refused_unread_is_not_taken_for_a_request() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut request = b"PUT /b/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2097152\r\n\r\n".to_vec();
+    // The body is requests itself, and one more follows it.
+    request.extend(LIVE.iter().copied().cycle().take(2 << 20));
+    request.extend(LIVE);
+    stream.write_all(&request).await.unwrap();
+    let mut answers = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+    assert!(answers.starts_with("HTTP/1.1 403") && answers.ends_with("</Error>"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+}
+
+#[tokio::test]
+async fn a_body_of_two_lengths_is_refused() {
+    let server = start(Limits::default()).await;
+    for lengths in [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "content-length: 5\r\ncontent-length: 6",
+        "transfer-encoding: chunked, gzip",
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("PUT /b/k HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\n\r\n0\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        is_refused(&mut stream, "400", "BadRequest").await;
+    }
+    // Of these HTTP says what holds: it is chunked, and so are the bytes.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head =
+        "PUT /b/k HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\ncontent-length: 50\r\n\r\n0\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_answer(&mut stream).await.unwrap().starts_with("HTTP/1.1 40"));
+}
+
+#[tokio::test]
+async fn a_head_with_a_body_is_answered_without_one_and_the_connection_goes_on() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"HEAD /b/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+    stream.write_all(LIVE).await.unwrap();
+    let mut both = String::new();
+    while !both.ends_with("live\n") {
+        both.push(char::from(timeout(Duration::from_secs(10), stream.read_u8()).await.unwrap().unwrap()));
+    }
+    let (first, second) = both.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 403") && second.starts_with("HTTP/1.1 200"), "{both}");
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_that_expects_100_is_answered_once() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = b"PUT /b/k HTTP/1.0\r\nhost: localhost\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.split(' ').nth(1) == Some("403") && answer.ends_with("</Error>"), "{answer}");
+}

@@ -62,3 +62,24 @@ async fn a_chunked_body_is_stored_without_its_frames_and_judged_by_its_trailer()
         assert_eq!(longer.code, Code::IncompleteBody);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_a_timeout_and_no_broken_one() {
+    use crate::middleware::inbound::TooSlow;
+    let fake = Fake::new(1);
+    for (error, code) in [
+        (Box::<dyn std::error::Error + Send + Sync>::from(TooSlow), Code::RequestTimeout),
+        (Box::from("gone"), Code::IncompleteBody),
+    ] {
+        let pieces = futures::stream::iter([Ok(Bytes::from_static(b"1")), Err(error)]);
+        let intake = Intake { body: Body::from_stream(pieces), ..plain(100_000) };
+        let error = fake.path(DataSettings::default()).store(GROUP, intake).await.unwrap_err();
+        assert_eq!(error.code, code);
+    }
+}
+
+/// The intake of an unsigned body of so many bytes, none of which are there.
+fn plain(length: u64) -> Intake {
+    let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(length))]);
+    Intake::from_headers(&headers, Payload::Unsigned, Body::empty()).unwrap()
+}
