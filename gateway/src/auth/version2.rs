@@ -86,7 +86,7 @@ const OVERRIDES: &str = "response-";
 pub(super) struct Claim {
     pub access_key: String,
     pub signature: String,
-    /// What clients sign: they differ in the `=` of a subresource without a value.
+    /// What clients sign: they differ in the `=` of a subresource without a value, and in the slash behind a bucket.
     pub strings: Vec<Vec<u8>>,
     /// Parameters of a presigned query that count as headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -201,17 +201,29 @@ fn strings_to_sign(head: &RequestHead, date: &[u8], of_query: &[(HeaderName, Hea
         start.push(b'/');
         start.extend_from_slice(head.bucket_of_host.as_bytes());
     }
-    start.extend_from_slice(if head.raw_path.is_empty() { &b"/"[..] } else { head.raw_path.as_bytes() });
+    start.extend_from_slice(head.raw_path.as_bytes());
 
-    let mut strings = Vec::with_capacity(2);
-    for keeps_equals in [true, false] {
-        let mut string = start.clone();
-        write_subresources(&mut string, head.raw_query, keeps_equals);
-        if !strings.contains(&string) {
-            strings.push(string);
+    let mut strings = Vec::with_capacity(4);
+    let ends = if is_bucket_alone(head) { &["", "/"][..] } else { &[""] };
+    for end in ends {
+        for keeps_equals in [true, false] {
+            let mut string = start.clone();
+            string.extend_from_slice(end.as_bytes());
+            write_subresources(&mut string, head.raw_query, keeps_equals);
+            if !strings.contains(&string) {
+                strings.push(string);
+            }
         }
     }
     strings
+}
+
+/// Whether the path is a bucket without a slash behind it. Clients sign it with one: it is the same resource.
+fn is_bucket_alone(head: &RequestHead) -> bool {
+    match head.raw_path.strip_prefix('/') {
+        Some(bucket) => head.bucket_of_host.is_empty() && !bucket.is_empty() && !bucket.contains(['/', '%']),
+        None => head.raw_path.is_empty(),
+    }
 }
 
 /// All `x-amz-*` headers, in order, each with its values joined.

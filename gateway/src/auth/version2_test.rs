@@ -277,6 +277,19 @@ fn a_subresource_without_a_value_is_signed_with_or_without_its_equals_sign() {
 }
 
 #[test]
+fn a_bucket_is_signed_with_or_without_its_slash() {
+    let list = examples().remove(2);
+    for target in ["/johnsmith", "/johnsmith/", "/johnsmith?prefix=a"] {
+        assert!(Sent { bucket: "", ..list.clone() }.to(target).verify().is_ok(), "{target}");
+    }
+    // The guide's own is of the bucket with a slash; nothing else gets one.
+    for (bucket, target) in [("", "/johnsmith%2F"), ("", "/johnsmith//"), ("johnsmith", "//"), ("other", "/johnsmith")]
+    {
+        Sent { bucket, ..list.clone() }.to(target).is_refused(Code::SignatureDoesNotMatch);
+    }
+}
+
+#[test]
 fn a_body_that_is_announced_is_checked() {
     let get = examples().remove(0);
     let string = |hash: &str| {
