@@ -145,6 +145,10 @@ fn render(status: &Value) -> String {
         let left = status["seconds_left"].as_u64().map(std::time::Duration::from_secs);
         out += &left.map_or("\n".to_owned(), |left| format!(", about {} left\n", humantime::format_duration(left)));
     }
+    for refused in array(status, "refused") {
+        let node = refused["node"].to_string();
+        out += &format!("\nNode {node} at {} is refused: {}\n", text(refused, "address"), text(refused, "why"));
+    }
     let hints = hints(status);
     if !hints.is_empty() {
         out += "\nWhat to do next:\n";
@@ -245,6 +249,7 @@ mod tests {
                       {"id": "d2", "node": 8, "state": "draining", "up": true, "used": 5, "capacity": 10, "chunks": 0}],
             "groups": [{"group": 0, "leader": null, "voters": [], "queued_repairs": null,
                         "ended": [{"replica": 5, "disk": "d2", "broken": false, "why": "no memory"}]}],
+            "refused": [{"node": 9, "address": "b:1", "why": "it is older"}],
         });
         let shown = render(&status);
         for part in [
@@ -256,6 +261,7 @@ mod tests {
             "2 chunks to repair, 1 to move; 6 a minute, about 1m 30s left",
             "2 chunks",
             "a voter of group 0 on disk d2 does not run (no memory)",
+            "Node 9 at b:1 is refused: it is older",
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }

@@ -16,15 +16,6 @@ fn rounds() -> u64 {
     std::env::var("CAIRN_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
 }
 
-/// Tells the network which node is which.
-async fn named(cluster: &Cluster) {
-    for node in &cluster.nodes {
-        let file = node.directory.join("disk/cairn.json");
-        let json: serde_json::Value = serde_json::from_slice(&fs::read(file).expect("an identity")).expect("JSON");
-        cluster.network.name(json["node"].as_u64().expect("a node's id"), node.index);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_one_node_of_three_down_clients_go_on_and_with_two_they_are_told() {
     let mut cluster = Cluster::start(3, &[]).await;
@@ -62,7 +53,7 @@ async fn random_faults_lose_nothing_and_show_nothing_stale() {
     let seed = std::env::var("CAIRN_FAULT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
     let mut random = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::start(3, &[]).await;
-    named(&cluster).await;
+    cluster.name_nodes();
     let workload = Workload::start(cluster.s3(), seed).await;
     for round in 0..rounds() {
         let (node, other) = (random.random_range(0..3), random.random_range(1..3));

@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod join;
 mod linearizable;
+mod old_disk;
 mod proxy;
 mod recover;
 mod repair_speed;
@@ -108,6 +109,15 @@ impl Cluster {
         };
         node.spawn(&self.addresses());
         self.nodes.push(node);
+    }
+
+    /// Tells the network which node is which.
+    pub fn name_nodes(&self) {
+        for node in &self.nodes {
+            let file = fs::read(node.directory.join("disk/cairn.json")).expect("an identity");
+            let json: Value = serde_json::from_slice(&file).expect("JSON");
+            self.network.name(json["node"].as_u64().expect("a node's id"), node.index);
+        }
     }
 
     /// Where the nodes are reached.
@@ -262,11 +272,20 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.nodes.iter_mut().filter_map(|node| node.child.as_mut()).chain(self.gateway.as_mut()) {
-            end(child);
-        }
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
+        }
+        self.nodes.clear();
+        if let Some(gateway) = &mut self.gateway {
+            end(gateway);
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            end(child);
         }
     }
 }

@@ -148,6 +148,7 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
         "health": health,
         "cluster": map.cluster.to_string(),
         "epoch": map.epoch.0,
+        "generation": map.generation.stamp().number,
         "copies": map.copies(),
         "nodes": nodes,
         "disks": disks,
@@ -156,6 +157,7 @@ fn render(overview: &Overview, statistics: &HashMap<GroupId, GroupStatistics>) -
         "misplaced": misplaced,
         "checking": checking,
         "settled_per_minute": speed,
+        "refused": overview.refused.iter().map(|refused| json!({ "node": refused.node.0, "address": refused.address, "why": refused.why })).collect::<Vec<_>>(),
         "seconds_left": (left > 0 && speed > 0).then(|| (left * 60).div_ceil(speed)),
     })
 }

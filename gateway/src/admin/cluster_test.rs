@@ -33,7 +33,9 @@ fn overview() -> Overview {
         settled_per_minute: 3,
         disks: vec![DiskNews {
             id: disk(number),
-            incarnation: 1,
+            lives: Vec::new(),
+            began: 0,
+            synced: 0,
             up: true,
             capacity: 10,
             free: 4,
@@ -43,7 +45,8 @@ fn overview() -> Overview {
             ended: Vec::new(),
         }],
     };
-    Overview { map: Arc::new(map), nodes: vec![news(1), news(2)], leaders: vec![(GroupId(0), ReplicaId(1), disk(1))] }
+    let leaders = vec![(GroupId(0), ReplicaId(1), disk(1))];
+    Overview { map: Arc::new(map), nodes: vec![news(1), news(2)], leaders, refused: Vec::new() }
 }
 
 fn refused(overview: &Overview, target: Target, change: Change) -> Code {

@@ -17,8 +17,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{Client, DiskService, Disks, RepairService, ServiceError, mdns};
 use crate::cluster::Secret;
-use crate::types::{ClusterMap, DiskId, Epoch};
-use crate::wire::{Hello, Overview, Signer, View, message, path};
+use crate::types::{ClusterId, ClusterMap, DiskId, Epoch, Life, Relation, Stamp};
+use crate::wire::{Context, Hello, Overview, Place, Signer, View, message, path};
 use call::Body;
 pub use call::CallError;
 use disk::RemoteDisk;
@@ -128,6 +128,10 @@ pub struct Remote {
     known: RwLock<Known>,
     /// Nodes that did not answer, and until when they are passed over.
     avoided: Mutex<HashMap<String, Instant>>,
+    /// What requests say of this process; nothing before it has a cluster.
+    cluster: RwLock<Option<(ClusterId, Stamp)>>,
+    /// A node that refused this process because the cluster was recovered without it: it has the map of today.
+    newer: Mutex<Option<String>>,
 }
 
 struct Known {
@@ -135,6 +139,8 @@ struct Known {
     up: HashSet<DiskId>,
     /// Where each disk is to be asked.
     addresses: HashMap<DiskId, String>,
+    /// The last run of each disk that was heard of.
+    lives: HashMap<DiskId, Life>,
     at: Instant,
 }
 
@@ -155,19 +161,50 @@ impl Remote {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        let known = Known { map: Arc::default(), up: HashSet::new(), addresses: HashMap::new(), at: Instant::now() };
+        let known = Known {
+            map: Arc::default(),
+            up: HashSet::new(),
+            addresses: HashMap::new(),
+            lives: HashMap::new(),
+            at: Instant::now(),
+        };
         Ok(Self {
             http,
             signer: Signer::new(secret),
             joins: RwLock::default(),
             known: RwLock::new(known),
             avoided: Mutex::default(),
+            cluster: RwLock::default(),
+            newer: Mutex::default(),
         })
     }
 
-    /// Takes over where each disk is, from a node that finds that out by itself.
-    pub fn set_addresses(&self, addresses: HashMap<DiskId, String>) {
-        self.known.write().addresses = addresses;
+    /// What requests say from now on of this process.
+    pub fn set_cluster(&self, map: &ClusterMap) {
+        *self.cluster.write() = Some((map.cluster, map.generation.stamp()));
+    }
+
+    fn context(&self, from: Option<DiskId>, to: Option<DiskId>) -> Context {
+        let known = self.known.read();
+        let life = |disk: Option<DiskId>| disk.and_then(|disk| Some((disk, *known.lives.get(&disk)?)));
+        Context { cluster: *self.cluster.read(), from: life(from), to: life(to) }
+    }
+
+    /// There is a newer generation of the cluster at this address.
+    pub fn note_newer(&self, address: &str) {
+        *self.newer.lock() = Some(address.to_owned());
+    }
+
+    /// Where there is a newer generation of the cluster; told once.
+    pub fn take_newer(&self) -> Option<String> {
+        self.newer.lock().take()
+    }
+
+    /// Takes over where each disk is, from a node that finds that out by itself; of its own disks only the lives.
+    pub fn set_places(&self, addresses: HashMap<DiskId, String>, places: &[Place]) {
+        let mut known = self.known.write();
+        known.addresses = addresses;
+        known.lives = places.iter().map(|place| (place.disk, place.life)).collect();
     }
 
     /// Greets a node.
@@ -197,14 +234,22 @@ impl Remote {
         answer.message(message::MAX_ANSWER_LEN).await
     }
 
-    /// Carries a message of Raft to the node that has the disk, and brings back the reply.
+    /// Carries a message of Raft to the node that has the disk, and brings back the reply. `from` is the disk that it
+    /// comes from, where it is one.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn raft(&self, disk: DiskId, message: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+    pub async fn raft(
+        &self,
+        from: Option<DiskId>,
+        disk: DiskId,
+        message: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
         let unknown = || CallError::Unreachable("nobody knows where the disk is".to_owned());
         let address = self.address_of(disk).ok_or_else(unknown)?;
-        let answer = self.call(&address, Method::POST, path::RAFT, Body::Raft(message), timeout).await?;
+        let context = self.context(from, Some(disk));
+        let answer = self.call_as(&context, &address, Method::POST, path::RAFT, Body::Raft(message), timeout).await?;
         Ok(answer.bytes(message::MAX_RAFT_LEN).await?.into())
     }
 
@@ -213,7 +258,10 @@ impl Remote {
         let mut failure = CallError::Unreachable("no node".to_owned());
         for address in self.nodes() {
             match self.view(&address).await {
-                Ok(view) => return self.take(&address, view),
+                Ok(view) => match self.take(&address, view) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => failure = error,
+                },
                 Err(error) => failure = error,
             }
         }
@@ -225,10 +273,22 @@ impl Remote {
         if view.map.cluster != known.map.cluster && known.map.epoch > Epoch(0) {
             return Err(CallError::Refused("the node is of another cluster".to_owned()));
         }
+        let refused = |why: &str| Err(CallError::Refused(why.to_owned()));
+        let relation = match known.map.epoch {
+            Epoch(0) => Relation::Newer,
+            _ => known.map.generation.of(&view.map.generation),
+        };
+        match relation {
+            Relation::Same | Relation::Newer => {}
+            Relation::Older => return refused("the node has not heard that the cluster was recovered"),
+            Relation::Foreign => return refused("the node is of a part of the cluster that was recovered by itself"),
+        }
         known.at = Instant::now();
         known.up = view.up.iter().copied().collect();
-        if view.map.epoch >= known.map.epoch {
+        if relation == Relation::Newer || view.map.epoch >= known.map.epoch {
+            self.set_cluster(&view.map);
             known.addresses = addresses(&view, from);
+            known.lives = view.places.iter().map(|place| (place.disk, place.life)).collect();
             known.map = view.map;
         }
         Ok(())

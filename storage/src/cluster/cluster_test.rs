@@ -5,9 +5,11 @@ use tempfile::TempDir;
 
 use super::directory::{Claim, Founding, rejoin};
 use super::identity::{self, Found, Identity, Sibling};
+use super::peers::Kept;
 use super::secret::{self, RootCredentials, Secret};
 use super::{Directory, StartError};
-use crate::types::ClusterId;
+use crate::types::{ClusterId, ClusterMap, Life};
+use crate::wire::Place;
 
 fn paths(dir: &Path, count: usize) -> Vec<PathBuf> {
     (1..=count).map(|number| dir.join(format!("disk{number}"))).collect()
@@ -56,7 +58,7 @@ fn empty_directories_become_disks_of_one_cluster_with_three_voters_of_each_group
 
     let again = claim(&paths, 1).unwrap();
     assert!(!again.forming && again.absent.is_empty());
-    assert!(again.present.iter().all(|directory| directory.identity.incarnation == 2));
+    assert!(again.present.iter().all(|directory| directory.identity.life().incarnation == 2));
 }
 
 #[test]
@@ -103,10 +105,10 @@ fn a_directory_of_a_newer_format_is_refused_untouched() {
     let paths = paths(dir.path(), 1);
     formed(&paths);
     let file = paths[0].join("cairn.json");
-    let newer = std::fs::read_to_string(&file).unwrap().replace("\"format\": 1", "\"format\": 2");
+    let newer = std::fs::read_to_string(&file).unwrap().replace("\"format\": 2", "\"format\": 3");
     std::fs::write(&file, newer).unwrap();
     let before = content(&paths[0]);
-    assert!(matches!(claim(&paths, 1), Err(StartError::NewerFormat { format: 2, known: 1, .. })));
+    assert!(matches!(claim(&paths, 1), Err(StartError::NewerFormat { format: 3, known: 2, .. })));
     assert_eq!(content(&paths[0]), before);
 }
 
@@ -224,8 +226,69 @@ fn a_disk_that_comes_back_is_taken_once_and_only_if_it_is_ours() {
     assert!(rejoin(&paths[1], cluster, node, &[ids[1].disk]).is_err());
     assert!(rejoin(&paths[1], crate::types::ClusterId::random(), node, &[]).is_err());
     let back = rejoin(&paths[1], cluster, node, &[ids[0].disk]).unwrap();
-    assert_eq!(back.identity.incarnation, ids[1].incarnation + 1);
+    assert_eq!(back.identity.life().incarnation, ids[1].life().incarnation + 1);
     assert!(rejoin(&paths[1], cluster, node, &[ids[0].disk]).is_err());
+}
+
+#[test]
+fn one_of_several_disks_that_comes_from_an_image_is_absent() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 3);
+    formed(&paths);
+    drop(claim(&paths, 1).unwrap());
+    let image = std::fs::read(paths[1].join("cairn.json")).unwrap();
+    let Claim { present, .. } = claim(&paths, 1).unwrap();
+    let place = |directory: &Directory| Place {
+        disk: directory.identity.disk,
+        node: directory.identity.node,
+        address: String::new(),
+        life: directory.identity.life(),
+        synced: 0,
+    };
+    let kept = Kept { map: ClusterMap::default(), places: present.iter().map(place).collect() };
+    kept.save(&paths[0]).unwrap();
+    drop(present);
+    std::fs::write(paths[1].join("cairn.json"), image).unwrap();
+    for _ in 0..2 {
+        let Claim { present, absent, .. } = claim(&paths, 1).unwrap();
+        assert_eq!((present.len(), absent.len()), (2, 1));
+        assert_eq!(absent[0].path, paths[1]);
+        assert!(absent[0].reason.contains("older copy"), "{}", absent[0].reason);
+    }
+}
+
+#[test]
+fn a_disk_that_was_found_to_be_an_old_copy_is_not_opened_again() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 2);
+    let ids = formed(&paths);
+    let marked = Identity { superseded: Some("it is old".to_owned()), formed: true, ..ids[1].clone() };
+    marked.write(&paths[1]).unwrap();
+    let Claim { present, absent, .. } = claim(&paths, 1).unwrap();
+    assert_eq!((present.len(), absent[0].reason.as_str()), (1, "it is old"));
+    drop(present);
+    assert_eq!(rejoin(&paths[1], ids[1].cluster, ids[1].node, &[]).unwrap_err(), "it is old");
+}
+
+#[test]
+fn an_identity_of_release_0_1_0_is_read() {
+    let dir = TempDir::new().unwrap();
+    let paths = paths(dir.path(), 1);
+    let id = &formed(&paths)[0];
+    let file = paths[0].join("cairn.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    fields.retain(|name, _| name != "lives" && name != "superseded");
+    fields.insert("format".to_owned(), 1.into());
+    fields.insert("incarnation".to_owned(), 8.into());
+    std::fs::write(&file, serde_json::to_vec(&json).unwrap()).unwrap();
+    match identity::inspect(&paths[0]).unwrap() {
+        Found::Disk(read) => {
+            let lives = vec![Life { incarnation: 8, instance: 0 }];
+            assert_eq!(*read, Identity { lives, formed: true, ..id.clone() });
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

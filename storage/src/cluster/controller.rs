@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::types::{ClusterMap, DiskId, DiskState, GroupEntry, GroupId, Joining, NodeId, ReplicaId};
+use crate::types::{ClusterMap, DiskId, DiskState, Epoch, GroupEntry, GroupId, Joining, NodeId, ReplicaId};
 
 /// How many voters a group is to have.
 const VOTERS: usize = 3;
@@ -37,10 +37,15 @@ pub enum Standing {
     Broken,
 }
 
-/// Whether the replica's id was allotted by a map of this epoch or an earlier one. What such a map does not know any
-/// more has left its group.
+/// The epoch of the map that allotted the replica's id.
+pub fn allotted_by(replica: ReplicaId) -> Epoch {
+    Epoch(replica.0 >> PER_EPOCH_BITS)
+}
+
+/// Whether the replica's id was allotted by a map of this epoch or an earlier one, and not by one that a recovery has
+/// lost. What such a map does not know any more has left its group.
 pub fn is_known_by(replica: ReplicaId, map: &ClusterMap) -> bool {
-    replica.0 >> PER_EPOCH_BITS <= map.epoch.0
+    allotted_by(replica) <= map.epoch && !map.generation.has_lost(allotted_by(replica))
 }
 
 /// The map as it ought to be next; `None` where it is as it should be. Its epoch is still the old one: whoever replaces

@@ -8,7 +8,8 @@ use rustix::fs::FlockOperation;
 
 use super::StartError;
 use super::identity::{self, Found, Founder, Identity, Sibling};
-use crate::types::{ClusterId, DiskId, GroupId, NodeId, ROOT_GROUP, ReplicaId};
+use super::peers::{Kept, OLD_COPY};
+use crate::types::{ClusterId, DiskId, GroupId, Life, NodeId, ROOT_GROUP, ReplicaId};
 use crate::{ballast, durable};
 
 /// The file whose lock says that a process has the directory.
@@ -139,7 +140,7 @@ impl Seen {
     /// The identity that knows the node best: of the node that most of the disks belong to, the one written last.
     fn newest(&self) -> Option<&Identity> {
         let of_node = |node: NodeId| self.disks().filter(|identity| identity.node == node).count();
-        self.disks().max_by_key(|identity| (of_node(identity.node), identity.node, identity.incarnation))
+        self.disks().max_by_key(|identity| (of_node(identity.node), identity.node, identity.life().incarnation))
     }
 
     fn identities<'a>(&'a self, paths: &'a [PathBuf]) -> impl Iterator<Item = (&'a Path, &'a Identity)> {
@@ -173,10 +174,18 @@ enum Plan {
 fn open(paths: &[PathBuf], seen: &Seen) -> Result<Claim, StartError> {
     let Some(newest) = seen.newest().cloned() else { return Err(StartError::NoDirectory) };
     let mut siblings = newest.siblings.clone();
+    let remembered = Kept::load(paths).map(|kept| kept.places).unwrap_or_default();
+    let is_old = |identity: &Identity| {
+        remembered.iter().any(|place| place.disk == identity.disk && !place.life.was_lived(&identity.lives))
+    };
     let mut plans = Vec::with_capacity(paths.len());
     for (path, found) in paths.iter().zip(&seen.0) {
         let plan = match found {
-            Found::Disk(_) => Plan::Open,
+            Found::Disk(identity) => match &identity.superseded {
+                Some(why) => Plan::Absent(why.clone()),
+                None if is_old(identity) => Plan::Absent(OLD_COPY.to_owned()),
+                None => Plan::Open,
+            },
             Found::Unreadable(reason) => Plan::Absent(reason.clone()),
             Found::Missing | Found::Empty => {
                 let empty = matches!(found, Found::Empty);
@@ -210,16 +219,21 @@ fn open(paths: &[PathBuf], seen: &Seen) -> Result<Claim, StartError> {
         siblings.retain(|sibling| sibling.disk != disk);
         siblings.push(sibling(disk, path));
     }
-    let incarnation = seen.disks().map(|identity| identity.incarnation).max().unwrap_or(0) + 1;
-    let identity = Identity { incarnation, formed: true, siblings, ..newest };
+    let incarnation = seen.disks().map(|identity| identity.life().incarnation).max().unwrap_or(0).saturating_add(1);
+    let identity = Identity { lives: Vec::new(), superseded: None, formed: true, siblings, ..newest };
 
     let mut claim = Claim { present: Vec::new(), absent: Vec::new(), forming: false };
     for ((path, found), plan) in paths.iter().zip(&seen.0).zip(plans) {
         let opened = match (plan, found) {
             (Plan::Absent(reason), _) => Err(reason),
-            (Plan::Make(disk), _) => make_disk(path, &Identity { disk, ..identity.clone() }),
+            (Plan::Make(disk), _) => {
+                let lives = Life::begin(&[], incarnation);
+                make_disk(path, &Identity { disk, lives, ..identity.clone() })
+            }
             (Plan::Open, Found::Disk(before)) => {
-                let now = Identity { disk: before.disk, founders: before.founders.clone(), ..identity.clone() };
+                let lives = Life::begin(&before.lives, incarnation);
+                let (disk, founders) = (before.disk, before.founders.clone());
+                let now = Identity { disk, founders, lives, ..identity.clone() };
                 open_disk(path, before, now)?
             }
             (Plan::Open, _) => Err("it changed under our eyes".to_owned()),
@@ -265,10 +279,14 @@ pub fn rejoin(path: &Path, cluster: ClusterId, node: NodeId, taken: &[DiskId]) -
     if identity.cluster != cluster || identity.node != node {
         return Err("it belongs to another cluster or node".to_owned());
     }
+    if let Some(why) = &identity.superseded {
+        return Err(why.clone());
+    }
     if taken.contains(&identity.disk) {
         return Err(format!("disk {} is in use already", identity.disk));
     }
-    let now = Identity { incarnation: identity.incarnation + 1, formed: true, ..(*identity).clone() };
+    let lives = Life::begin(&identity.lives, 0);
+    let now = Identity { lives, formed: true, ..(*identity).clone() };
     open_disk(path, &identity, now).map_err(|error| error.to_string())?
 }
 
@@ -352,7 +370,8 @@ fn found(paths: &[PathBuf], founding: Founding) -> Identity {
         disk: siblings.first().map(|sibling| sibling.disk).unwrap_or_default(),
         // Short enough for a number of JSON, long enough to be unique without asking.
         node: NodeId(rand::random::<u64>() >> 12),
-        incarnation: 1,
+        lives: Life::begin(&[], 1),
+        superseded: None,
         formed,
         siblings,
         founders,

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::StartError;
 use crate::durable;
-use crate::types::{ClusterId, DiskId, GroupId, NodeId, ReplicaId};
+use crate::types::{ClusterId, DiskId, GroupId, Life, NodeId, ReplicaId};
 
 /// The name of the file in the directory.
 pub const FILE: &str = "cairn.json";
 /// The format that is written, and the newest that is understood.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// No identity is longer, in bytes.
 const MAX_LEN: u64 = 1 << 20;
 const WHAT: &str = "a disk of a Cairn cluster: chunks/ holds object data, meta/ metadata; do not edit, do not copy";
@@ -23,8 +23,10 @@ pub struct Identity {
     pub cluster: ClusterId,
     pub disk: DiskId,
     pub node: NodeId,
-    /// Grows at each start, so that an old copy of the directory can be told from the disk.
-    pub incarnation: u64,
+    /// Its last runs, the present one last; never empty. By them an old copy of the directory is told from the disk.
+    pub lives: Vec<Life>,
+    /// Why it is not to be used any more: other nodes have seen the disk after this copy of it.
+    pub superseded: Option<String>,
     /// Whether the first start came to its end: until then nothing was acknowledged.
     pub formed: bool,
     /// All disks of the node, this one too, in the order of the command line. Of several identities that of the
@@ -51,15 +53,22 @@ pub struct Founder {
     pub disk: DiskId,
 }
 
-/// Format 1, as it is in the file. Frozen: a change makes a format 2.
+/// Format 2, as it is in the file. Format 1, of release 0.1.0, had only the present incarnation. Frozen: a change makes a
+/// format 3.
 #[derive(Serialize, Deserialize)]
-struct FileV1 {
+struct FileV2 {
     format: u32,
     what: String,
     cluster: String,
     disk: String,
     node: u64,
+    /// In format 1 only.
+    #[serde(default, skip_serializing)]
     incarnation: u64,
+    #[serde(default)]
+    lives: Vec<Life>,
+    #[serde(default)]
+    superseded: Option<String>,
     formed: bool,
     siblings: Vec<SiblingV1>,
     founders: Vec<FounderV1>,
@@ -137,14 +146,14 @@ pub fn read(directory: &Path) -> Result<Found, StartError> {
         Err(error) => return Ok(Found::Unreadable(format!("{FILE}: {error}"))),
     };
     match serde_json::from_slice::<AnyFormat>(&bytes) {
-        Ok(AnyFormat { format: FORMAT }) => {}
+        Ok(AnyFormat { format: 1 | FORMAT }) => {}
         Ok(AnyFormat { format }) if format > FORMAT => {
             return Err(StartError::NewerFormat { path: directory.to_owned(), format, known: FORMAT });
         }
         Ok(AnyFormat { format }) => return Ok(Found::Unreadable(format!("{FILE}: unknown format {format}"))),
         Err(error) => return Ok(Found::Unreadable(format!("{FILE}: {error}"))),
     }
-    let parsed = serde_json::from_slice::<FileV1>(&bytes).map_err(|error| error.to_string());
+    let parsed = serde_json::from_slice::<FileV2>(&bytes).map_err(|error| error.to_string());
     Ok(match parsed.and_then(Identity::from_file) {
         Ok(identity) => Found::Disk(Box::new(identity)),
         Err(error) => Found::Unreadable(format!("{FILE}: {error}")),
@@ -157,13 +166,15 @@ impl Identity {
     /// # Errors
     /// The file system's. The file is then the old one or the new one.
     pub fn write(&self, directory: &Path) -> std::io::Result<()> {
-        let file = FileV1 {
+        let file = FileV2 {
             format: FORMAT,
             what: WHAT.to_owned(),
             cluster: self.cluster.to_string(),
             disk: self.disk.to_string(),
             node: self.node.0,
-            incarnation: self.incarnation,
+            incarnation: 0,
+            lives: self.lives.clone(),
+            superseded: self.superseded.clone(),
             formed: self.formed,
             siblings: self
                 .siblings
@@ -199,7 +210,12 @@ impl Identity {
         self.siblings.iter().any(|sibling| sibling.disk == disk)
     }
 
-    fn from_file(file: FileV1) -> Result<Self, String> {
+    /// The run that is under way.
+    pub fn life(&self) -> Life {
+        self.lives.last().copied().unwrap_or_default()
+    }
+
+    fn from_file(file: FileV2) -> Result<Self, String> {
         fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
             text.parse().map_err(|error: T::Err| error.to_string())
         }
@@ -207,7 +223,11 @@ impl Identity {
             cluster: id(&file.cluster)?,
             disk: id(&file.disk)?,
             node: NodeId(file.node),
-            incarnation: file.incarnation,
+            lives: match file.format {
+                1 => vec![Life { incarnation: file.incarnation, instance: 0 }],
+                _ => file.lives,
+            },
+            superseded: file.superseded,
             formed: file.formed,
             siblings: file
                 .siblings
@@ -226,6 +246,9 @@ impl Identity {
                 })
                 .collect::<Result<_, _>>()?,
         };
+        if identity.lives.is_empty() {
+            return Err("it was never opened".into());
+        }
         if identity.has_sibling(identity.disk) { Ok(identity) } else { Err("it is no sibling of its own".into()) }
     }
 }

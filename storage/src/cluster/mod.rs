@@ -18,5 +18,9 @@ pub use identity::{Founder, Identity, Sibling};
 pub use secret::{RootCredentials, Secret};
 
 #[cfg(test)]
+#[path = "model_test.rs"]
+mod model;
+
+#[cfg(test)]
 #[path = "cluster_test.rs"]
 mod tests;

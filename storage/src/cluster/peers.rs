@@ -2,8 +2,9 @@
 //! this from the others themselves, in the greetings that all nodes exchange every second; Raft's membership and the
 //! cluster map name disks only.
 //!
-//! A disk is where its greatest incarnation is: an incarnation grows at each start. So a disk that was moved is found,
-//! and a copy of a disk, or one from a backup, is not taken for it.
+//! A disk is where its last life is: each start begins one, and knows those before. So a disk that was moved is found, and
+//! a copy of a disk, or one from a backup, is not taken for it, however often it is started: it has not lived what is
+//! remembered of the disk. One that was copied in the life that is remembered has less than it had promised since.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::types::{ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, NodeId, ReplicaId};
-use crate::wire::{self, DiskNews, Hello, NodeNews, Place};
+use crate::types::{ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, Life, NodeEntry, NodeId, ReplicaId};
+use crate::wire::{self, DiskNews, Hello, NodeNews, Place, RefusedNode, Stale};
 
 /// The file in a data directory that keeps the map and the places for the next start.
 pub const FILE: &str = "cluster-map";
@@ -21,6 +22,9 @@ pub const FILE: &str = "cluster-map";
 const MAX_LEN: u64 = 64 << 20;
 /// A node counts as up for so long after it answered.
 const UP_FOR: Duration = Duration::from_millis(3500);
+/// How long a node that was refused is spoken of, and of how many.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+const MAX_REFUSED: usize = 64;
 
 /// What outlives the process. Encoded with [`wire::encode`], whose version is that of this, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +37,38 @@ pub struct Kept {
 #[derive(Deserialize)]
 struct KeptV1 {
     map: ClusterMapV1,
-    places: Vec<Place>,
+    places: Vec<PlaceV1>,
+}
+
+#[derive(Deserialize)]
+struct PlaceV1 {
+    disk: DiskId,
+    node: NodeId,
+    address: String,
+    incarnation: u64,
+}
+
+impl From<PlaceV1> for Place {
+    fn from(place: PlaceV1) -> Self {
+        let PlaceV1 { disk, node, address, incarnation } = place;
+        Self { disk, node, address, life: Life { incarnation, instance: 0 }, synced: 0 }
+    }
+}
+
+/// What a person reads of a disk that must not be used.
+pub const OLD_COPY: &str = "it is an older copy of a disk that others have seen since; it neither votes nor takes data. \
+    Empty the directory and start again: it comes back as a new disk";
+
+/// Why a disk that says this of itself is not the one that is remembered, if it is not.
+fn judge(place: &Place, lives: &[Life], began: u64) -> Option<&'static str> {
+    let is_later = lives.last().is_some_and(|now| !now.is(place.life));
+    // One whose metadata is gone altogether is known to its groups.
+    let has_less = is_later && 0 < began && began < place.synced;
+    (!place.life.was_lived(lives) || has_less).then_some(OLD_COPY)
 }
 
 impl Kept {
-    /// The newest that the directories have.
+    /// The newest that the directories have; of each disk the last that any of them remembers.
     pub fn load(directories: &[PathBuf]) -> Option<Self> {
         let kept = directories.iter().filter_map(|directory| {
             let path = directory.join(FILE);
@@ -46,11 +77,39 @@ impl Kept {
             }
             Self::decode(&std::fs::read(&path).ok()?)
         });
-        kept.max_by_key(|kept| kept.map.epoch)
+        Self::newest(kept)
+    }
+
+    pub fn newest(all: impl Iterator<Item = Self>) -> Option<Self> {
+        all.reduce(|first, second| {
+            let (mut newest, other) = if second.map.supersedes(&first.map) { (second, first) } else { (first, second) };
+            for place in other.places {
+                match newest.places.iter_mut().find(|known| known.disk == place.disk) {
+                    Some(known) if is_later(&place, known) => *known = place,
+                    Some(_) => {}
+                    None => newest.places.push(place),
+                }
+            }
+            newest
+        })
+    }
+
+    /// Whether the other is as good to keep: disks that went on in their lives are no news.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let places = |kept: &Self| {
+            let without = |place: &Place| Place { synced: 0, ..place.clone() };
+            kept.places.iter().map(without).collect::<Vec<_>>()
+        };
+        self.map == other.map && places(self) == places(other)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let old = || wire::decode_version(1, bytes).map(|KeptV1 { map, places }| Self { map: map.into(), places });
+        let old = || {
+            wire::decode_version(1, bytes).map(|KeptV1 { map, places }| Self {
+                map: map.into(),
+                places: places.into_iter().map(Place::from).collect(),
+            })
+        };
         wire::decode(bytes).or_else(|_| old()).ok()
     }
 
@@ -62,6 +121,10 @@ impl Kept {
         let bytes = wire::encode(self).map_err(std::io::Error::other)?;
         durable::write_atomic(&directory.join(FILE), &bytes, 0o600)
     }
+}
+
+fn is_later(place: &Place, than: &Place) -> bool {
+    (place.life.incarnation, place.synced) > (than.life.incarnation, than.synced)
 }
 
 /// Another node, as it last spoke.
@@ -81,8 +144,6 @@ struct Peer {
 /// Why a greeting is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    #[error("disk {0} is in use by another process, or is an old copy of it")]
-    OldDisk(DiskId),
     #[error("node {0} runs twice")]
     SameNode(NodeId),
 }
@@ -97,12 +158,97 @@ pub struct Peers {
     /// When each disk was last known to be up.
     seen: HashMap<DiskId, Instant>,
     began: Instant,
+    /// Who greeted lately and was not believed.
+    refused: BTreeMap<NodeId, (Instant, RefusedNode)>,
+    /// Where others say that a disk is in a later life than is known here.
+    rumours: HashMap<DiskId, String>,
+    /// The disks of this node: their lives, and how far each was when it was opened.
+    disks: HashMap<DiskId, (Vec<Life>, u64)>,
+    /// Those of them that others have seen later than they are here, and why that is so.
+    superseded: HashMap<DiskId, &'static str>,
 }
 
 impl Peers {
     pub fn new(own: NodeId, session: u64, places: Vec<Place>) -> Self {
         let places = places.into_iter().map(|place| (place.disk, place)).collect();
-        Self { own, session, nodes: BTreeMap::new(), places, seen: HashMap::new(), began: Instant::now() }
+        let (seen, began) = (HashMap::new(), Instant::now());
+        Self {
+            own,
+            session,
+            nodes: BTreeMap::new(),
+            places,
+            seen,
+            began,
+            refused: BTreeMap::new(),
+            rumours: HashMap::new(),
+            disks: HashMap::new(),
+            superseded: HashMap::new(),
+        }
+    }
+
+    /// A disk of this node was opened.
+    pub fn introduce(&mut self, place: Place, lives: &[Life], began: u64) {
+        let disk = place.disk;
+        self.disks.insert(disk, (lives.to_vec(), began));
+        self.superseded.remove(&disk);
+        match self.places.get(&disk).and_then(|known| judge(known, lives, began)) {
+            Some(why) => drop(self.superseded.insert(disk, why)),
+            None => self.place_own(place),
+        }
+    }
+
+    /// Why a disk of this node must not be used, if that is so.
+    pub fn superseded(&self, disk: DiskId) -> Option<&'static str> {
+        self.superseded.get(&disk).copied()
+    }
+
+    /// Somebody who is believed remembers this of a disk.
+    fn is_told(&mut self, place: &Place) {
+        if let Some((lives, began)) = self.disks.get(&place.disk)
+            && let Some(why) = judge(place, lives, *began)
+        {
+            self.superseded.insert(place.disk, why);
+        }
+    }
+
+    /// Whether a message of this life of a disk is to be heard.
+    ///
+    /// # Errors
+    /// It is older than what is remembered, or has not been introduced.
+    pub fn admit(&self, disk: DiskId, life: Life) -> Result<(), Stale> {
+        match self.places.get(&disk) {
+            Some(place) if life.incarnation > place.life.incarnation => Err(Stale::UnknownLife(disk)),
+            Some(place) if !life.is(place.life) => Err(Stale::OldDisk(disk)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a disk of this node is the one that somebody who is believed remembers.
+    ///
+    /// # Errors
+    /// It is older; from now on it is known to be.
+    pub fn admit_to(&mut self, disk: DiskId, remembered: Life) -> Result<(), Stale> {
+        let Some((lives, _)) = self.disks.get(&disk) else { return Ok(()) };
+        if remembered.was_lived(lives) {
+            return Ok(());
+        }
+        self.superseded.insert(disk, OLD_COPY);
+        Err(Stale::OldDisk(disk))
+    }
+
+    /// Notes for people that a node is not believed.
+    pub fn note_refused(&mut self, node: &NodeEntry, why: &str) {
+        self.refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
+        if self.refused.len() < MAX_REFUSED || self.refused.contains_key(&node.id) {
+            let refused = RefusedNode { node: node.id, address: node.address.clone(), why: why.to_owned() };
+            self.refused.insert(node.id, (Instant::now(), refused));
+        }
+    }
+
+    /// Who greeted lately and was not believed, and why.
+    pub fn refused(&self) -> Vec<RefusedNode> {
+        let lately = self.refused.values().filter(|(at, _)| at.elapsed() < REFUSED_FOR);
+        lately.map(|(_, refused)| refused.clone()).collect()
     }
 
     /// Takes what a node says: in a greeting, or in the answer to ours. Only an answer shows that it can be reached.
@@ -123,15 +269,24 @@ impl Peers {
         {
             return Err(Conflict::SameNode(hello.node.id));
         }
-        for news in &hello.disks {
-            let older = self.places.get(&news.id).is_some_and(|place| {
-                place.incarnation > news.incarnation
-                    || (place.incarnation == news.incarnation && place.node != hello.node.id)
-            });
-            if older {
-                return Err(Conflict::OldDisk(news.id));
-            }
+        let place_of = |news: &DiskNews| Place {
+            disk: news.id,
+            node: hello.node.id,
+            address: hello.node.address.clone(),
+            life: news.lives.last().copied().unwrap_or_default(),
+            synced: news.synced.max(news.began),
+        };
+        let is_old = |news: &&DiskNews| {
+            self.places.get(&news.id).is_some_and(|place| judge(place, &news.lives, news.began).is_some())
+        };
+        let (old, disks): (Vec<&DiskNews>, Vec<&DiskNews>) = hello.disks.iter().partition(is_old);
+        let (disks, places): (Vec<DiskNews>, Vec<Place>) =
+            disks.into_iter().map(|news| (news.clone(), place_of(news))).unzip();
+        let said = hello.old_copies.iter().cloned();
+        if let Some(which) = old.iter().map(|news| format!("disk {}", news.id)).chain(said).next() {
+            self.note_refused(&hello.node, &format!("{which}: {OLD_COPY}"));
         }
+        let known = self.nodes.get(&hello.node.id);
         let answered = if answers { Some(now) } else { known.and_then(|peer| peer.answered) };
         let peer = Peer {
             address: hello.node.address.clone(),
@@ -139,28 +294,36 @@ impl Peers {
             epoch: hello.epoch,
             settled_per_minute: hello.settled_per_minute,
             session: hello.session,
-            disks: hello.disks.clone(),
+            disks,
             leads: hello.leads.clone(),
             answered,
         };
         if answers {
-            self.seen.extend(hello.disks.iter().filter(|news| news.up).map(|news| (news.id, now)));
-        }
-        for news in &hello.disks {
-            let (node, address) = (hello.node.id, hello.node.address.clone());
-            self.places.insert(news.id, Place { disk: news.id, node, address, incarnation: news.incarnation });
-        }
-        for place in &hello.places {
-            self.learn(place);
+            self.seen.extend(peer.disks.iter().filter(|news| news.up).map(|news| (news.id, now)));
         }
         self.nodes.insert(hello.node.id, peer);
+        for place in places {
+            self.is_told(&place);
+            self.rumours.remove(&place.disk);
+            self.place(place);
+        }
+        // Of its own disks it has said all above.
+        for place in hello.places.iter().filter(|place| place.node != hello.node.id) {
+            self.is_told(place);
+            self.learn(place);
+        }
         Ok(())
     }
 
     /// Notes where a disk of this node is.
     pub fn place_own(&mut self, place: Place) {
         self.seen.insert(place.disk, Instant::now());
-        self.places.insert(place.disk, place);
+        self.place(place);
+    }
+
+    /// Notes how far a disk of this node is; not that it is up.
+    pub fn note_own(&mut self, place: Place) {
+        self.place(place);
     }
 
     /// Notes that disks of this node are up. One of them that goes down is waited for as others are.
@@ -169,11 +332,26 @@ impl Peers {
         self.seen.extend(up.map(|disk| (disk, now)));
     }
 
-    /// Hearsay goes before what was kept, never before what the node itself said.
+    /// Never goes back to what was before.
+    fn place(&mut self, place: Place) {
+        let synced = match self.places.get(&place.disk) {
+            Some(known) if known.life.incarnation > place.life.incarnation => return,
+            Some(known) if known.life == place.life => place.synced.max(known.synced),
+            _ => place.synced,
+        };
+        self.places.insert(place.disk, Place { synced, ..place });
+    }
+
+    /// Hearsay says where a disk is of which nothing is known, and how far one is whose life is known. Of a later life it
+    /// says only where to ask: whether that is the disk, it must show itself.
     fn learn(&mut self, place: &Place) {
-        let newer = self.places.get(&place.disk).is_none_or(|known| known.incarnation < place.incarnation);
-        if newer && place.node != self.own {
-            self.places.insert(place.disk, place.clone());
+        match self.places.get(&place.disk) {
+            _ if place.node == self.own => {}
+            Some(known) if known.life.incarnation < place.life.incarnation => {
+                self.rumours.insert(place.disk, place.address.clone());
+            }
+            Some(known) if known.life != place.life => {}
+            _ => self.place(place.clone()),
         }
     }
 
@@ -196,7 +374,7 @@ impl Peers {
             .extend(self.places.values().filter(|place| place.node != self.own).map(|place| place.address.clone()));
         let silent = |id: &NodeId| !self.nodes.contains_key(id) && *id != self.own;
         addresses.extend(map.nodes.iter().filter(|node| silent(&node.id)).map(|node| node.address.clone()));
-        addresses.extend(joins.iter().cloned());
+        addresses.extend(joins.iter().chain(self.rumours.values()).cloned());
         addresses.remove(own_address);
         addresses
     }
@@ -244,111 +422,5 @@ impl Peers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{ClusterId, NodeEntry};
-
-    fn disk(number: u8) -> DiskId {
-        DiskId([number; 16])
-    }
-
-    fn hello(node: u64, session: u64, disks: &[(u8, u64)]) -> Hello {
-        Hello {
-            cluster: ClusterId([1; 16]),
-            node: NodeEntry { id: NodeId(node), address: format!("node{node}:{session}"), rack: String::new() },
-            session,
-            version: "1".to_owned(),
-            epoch: Epoch(1),
-            disks: disks
-                .iter()
-                .map(|(number, incarnation)| DiskNews {
-                    id: disk(*number),
-                    incarnation: *incarnation,
-                    up: true,
-                    capacity: 1,
-                    free: 1,
-                    chunks: 0,
-                    misplaced: 0,
-                    settled: true,
-                    ended: Vec::new(),
-                })
-                .collect(),
-            places: Vec::new(),
-            settled_per_minute: 0,
-            leads: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_disk_that_moved_is_found_where_it_started_last() {
-        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
-        peers.hear(&hello(2, 1, &[(7, 3)]), true).unwrap();
-        peers.hear(&hello(3, 1, &[(7, 4)]), true).unwrap();
-        assert_eq!(peers.addresses()[&disk(7)], "node3:1");
-        assert_eq!(peers.hear(&hello(2, 1, &[(7, 3)]), true), Err(Conflict::OldDisk(disk(7))));
-        assert_eq!(peers.addresses()[&disk(7)], "node3:1");
-    }
-
-    #[test]
-    fn a_copy_of_a_disk_and_a_node_that_runs_twice_are_refused() {
-        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
-        peers.hear(&hello(2, 1, &[(7, 3)]), true).unwrap();
-        assert_eq!(peers.hear(&hello(3, 1, &[(7, 3)]), true), Err(Conflict::OldDisk(disk(7))));
-        assert_eq!(peers.hear(&hello(2, 9, &[(7, 4)]), false), Err(Conflict::SameNode(NodeId(2))));
-        assert_eq!(peers.hear(&hello(1, 2, &[]), false), Err(Conflict::SameNode(NodeId(1))));
-        assert_eq!(peers.hear(&hello(1, 1, &[]), true), Ok(()));
-    }
-
-    #[test]
-    fn a_disk_of_this_node_is_silent_since_it_was_last_up_and_not_since_it_was_opened() {
-        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
-        peers.place_own(Place { disk: disk(7), node: NodeId(1), address: "own".to_owned(), incarnation: 1 });
-        let hour = Duration::from_secs(60 * 60);
-        peers.seen.insert(disk(7), Instant::now().checked_sub(hour).unwrap());
-        assert!(peers.silent_for(disk(7)) >= hour);
-        peers.see_own([disk(7)].into_iter());
-        assert!(peers.silent_for(disk(7)) < hour);
-    }
-
-    #[test]
-    fn a_greeting_tells_where_a_node_is_but_not_that_it_can_be_reached() {
-        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
-        peers.hear(&hello(2, 1, &[(7, 3)]), false).unwrap();
-        assert!(peers.up().is_empty());
-        assert_eq!(peers.addresses()[&disk(7)], "node2:1");
-        peers.hear(&hello(2, 1, &[(7, 3)]), true).unwrap();
-        assert!(peers.up().contains(&disk(7)));
-    }
-
-    #[test]
-    fn hearsay_spreads_addresses_and_yields_to_the_node_itself() {
-        let mut peers = Peers::new(NodeId(1), 1, Vec::new());
-        let place = |incarnation, address: &str| Place {
-            disk: disk(7),
-            node: NodeId(3),
-            address: address.to_owned(),
-            incarnation,
-        };
-        let mut tells = hello(2, 1, &[]);
-        tells.places = vec![place(5, "new")];
-        peers.hear(&tells, true).unwrap();
-        assert_eq!(peers.addresses()[&disk(7)], "new");
-        tells.places = vec![place(4, "old")];
-        peers.hear(&tells, true).unwrap();
-        assert_eq!(peers.addresses()[&disk(7)], "new");
-    }
-
-    #[test]
-    fn what_is_kept_comes_back_and_the_newest_wins() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = [directory.path().join("a"), directory.path().join("b")];
-        let map = |epoch| ClusterMap { epoch: Epoch(epoch), ..ClusterMap::default() };
-        for (path, epoch) in paths.iter().zip([4, 5]) {
-            std::fs::create_dir(path).unwrap();
-            Kept { map: map(epoch), places: Vec::new() }.save(path).unwrap();
-        }
-        assert_eq!(Kept::load(&paths).map(|kept| kept.map.epoch), Some(Epoch(5)));
-        std::fs::write(paths[1].join(FILE), b"\x01junk").unwrap();
-        assert_eq!(Kept::load(&paths).map(|kept| kept.map.epoch), Some(Epoch(4)));
-    }
-}
+#[path = "peers_test.rs"]
+mod tests;

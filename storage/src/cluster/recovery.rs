@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::controller;
 use crate::durable;
-use crate::types::{ClusterMap, DiskId, DiskState, GroupId, ReplicaId};
+use crate::types::{ClusterMap, DiskId, DiskState, Epoch, GroupId, ROOT_GROUP, Recovered, ReplicaId};
 use crate::wire;
 
 /// The name of the file in a data directory. Encoded with [`wire::encode`].
 const FILE: &str = "recovery";
 /// No such file is longer, in bytes.
 const MAX_LEN: u64 = 64 << 20;
+/// How far a recovery leaps: more epochs than the maps that those who are lost can have made without us.
+const LEAP: u64 = 1 << 20;
 
 /// A group that goes on with one voter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,16 @@ pub struct Recovery {
     pub alone: Vec<Alone>,
     /// The disks that are lost.
     pub lost: Vec<DiskId>,
+    /// The random id of a recovery of the root group, which begins a new generation. Other groups go on in the
+    /// generation that there is: their map is not lost.
+    pub generation: Option<u64>,
+}
+
+/// The form of release 0.1.0, frozen.
+#[derive(Deserialize)]
+struct RecoveryV1 {
+    alone: Vec<Alone>,
+    lost: Vec<DiskId>,
 }
 
 impl Recovery {
@@ -41,10 +54,18 @@ impl Recovery {
             if std::fs::metadata(&path).ok()?.len() > MAX_LEN {
                 return None;
             }
-            let bytes = std::fs::read(&path).ok()?;
-            // Release 0.1.0 wrote the same under another version.
-            wire::decode(&bytes).or_else(|_| wire::decode_version(1, &bytes)).ok()
+            Self::decode(&std::fs::read(&path).ok()?)
         })
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let old = |RecoveryV1 { alone, lost }| {
+            // The same whenever it is read.
+            let (id, _) = blake3::hash(bytes).as_bytes().split_first_chunk().map(|(id, rest)| (*id, rest.len()))?;
+            let root = alone.iter().any(|alone| alone.group == ROOT_GROUP);
+            Some(Self { alone, lost, generation: root.then_some(u64::from_le_bytes(id)) })
+        };
+        wire::decode(bytes).ok().or_else(|| wire::decode_version(1, bytes).ok().and_then(old))
     }
 
     /// Keeps it in a directory. Blocks.
@@ -68,18 +89,43 @@ impl Recovery {
         }
     }
 
-    /// Has the map say it; of a group only where it still has the voter.
-    pub fn apply(&self, map: &mut ClusterMap) {
+    /// The map that says it. `roots` is what the root group has, `known` the newest map that was ever heard of here: the
+    /// root group may have lost the last ones, and what is known of them is gone on from; not what another recovery made of
+    /// them. A group goes on alone only where
+    /// the map still has the voter, or a map that was lost allotted it.
+    pub fn apply(&self, roots: &ClusterMap, known: &ClusterMap) -> ClusterMap {
+        let mut map = roots.clone();
+        if let Some(id) = self.generation
+            && roots.generation.last().is_none_or(|last| last.id != id)
+        {
+            if known.generation == roots.generation && known.supersedes(roots) {
+                map.clone_from(known);
+            }
+            let (last, first) = (map.epoch, Epoch(map.epoch.0.saturating_add(LEAP)));
+            map.generation = map.generation.next(Recovered { id, last, first });
+            map.epoch = first;
+        }
+        self.name_survivors(&mut map);
+        self.leave_out(&mut map);
+        map
+    }
+
+    fn name_survivors(&self, map: &mut ClusterMap) {
         for alone in &self.alone {
             let voter = (alone.replica, alone.disk);
+            let was_lost = map.generation.has_lost(controller::allotted_by(alone.replica));
             if let Some(entry) = map.groups.iter_mut().find(|entry| entry.id == alone.group)
-                && entry.all().any(|member| member == voter)
+                && (was_lost || entry.all().any(|member| member == voter))
             {
                 entry.replicas = vec![voter];
                 entry.joining.clear();
                 entry.leaving.clear();
             }
         }
+    }
+
+    /// Has the map know the lost disks no more.
+    pub fn leave_out(&self, map: &mut ClusterMap) {
         for disk in map.disks.iter_mut().filter(|disk| self.lost.contains(&disk.id)) {
             disk.state = DiskState::Removed;
         }
@@ -130,11 +176,13 @@ mod tests {
         let paths = [directory.path().join("none"), directory.path().to_owned()];
         assert_eq!(Recovery::load(&paths), None);
         let alone = vec![alone(ROOT_GROUP, ReplicaId(1)), alone(GroupId(1), ReplicaId(11))];
-        let recovery = Recovery { alone, lost: vec![disk(2), disk(3)] };
+        let recovery = Recovery { alone, lost: vec![disk(2), disk(3)], generation: Some(7) };
         recovery.save(&paths[1]).unwrap();
         assert_eq!(Recovery::load(&paths), Some(recovery.clone()));
-        let mut changed = map();
-        recovery.apply(&mut changed);
+        let changed = recovery.apply(&map(), &map());
+        assert_eq!(changed.generation.last().map(|last| (last.id, last.last)), Some((7, Epoch(3))));
+        assert_eq!(changed.epoch, Epoch(3 + LEAP));
+        assert_eq!(recovery.apply(&changed, &map()), changed, "once only");
         assert!(
             changed.groups.iter().all(|group| group.all().count() == 1 && group.all().all(|(_, on)| on == disk(1)))
         );
@@ -147,10 +195,37 @@ mod tests {
 
     #[test]
     fn a_voter_that_has_left_since_does_not_come_back() {
-        let recovery = Recovery { alone: vec![alone(GroupId(1), ReplicaId(9))], lost: Vec::new() };
-        let before = map();
-        let mut changed = before.clone();
-        recovery.apply(&mut changed);
-        assert_eq!(changed, before);
+        let alone = vec![alone(GroupId(1), ReplicaId(9))];
+        let recovery = Recovery { alone, lost: Vec::new(), generation: None };
+        let map = map();
+        assert_eq!(recovery.apply(&map, &map), map);
+    }
+
+    #[test]
+    fn what_a_node_knows_of_the_lost_maps_is_gone_on_from() {
+        let mut known = ClusterMap { epoch: Epoch(9), ..map() };
+        known.groups[0].replicas[0].0 = ReplicaId(9 << 16);
+        let goes_on = alone(ROOT_GROUP, ReplicaId(9 << 16));
+        let recovery = Recovery { alone: vec![goes_on], lost: Vec::new(), generation: Some(1) };
+        let changed = recovery.apply(&map(), &known);
+        assert_eq!(changed.epoch, Epoch(9 + LEAP));
+        assert_eq!(changed.groups[0].replicas, [(ReplicaId(9 << 16), disk(1))]);
+        // What another recovery made of it meanwhile is not: that is another cluster by now.
+        let other = Recovery { alone: Vec::new(), lost: Vec::new(), generation: Some(2) }.apply(&known, &known);
+        assert_eq!(recovery.apply(&map(), &other).epoch, Epoch(3 + LEAP));
+        // No map that is left has the voter, which one that was lost had allotted.
+        let goes_on = alone(ROOT_GROUP, ReplicaId(12 << 16));
+        let recovery = Recovery { alone: vec![goes_on], lost: Vec::new(), generation: Some(1) };
+        assert_eq!(recovery.apply(&map(), &known).groups[0].replicas, [(ReplicaId(12 << 16), disk(1))]);
+        assert!(!controller::is_known_by(ReplicaId(12 << 16), &changed), "it must not be taken for one that left");
+    }
+
+    #[test]
+    fn what_release_0_1_0_decided_is_read_and_is_one_recovery() {
+        let v1 = postcard::to_extend(&(vec![alone(ROOT_GROUP, ReplicaId(1))], vec![disk(2)]), vec![1]).unwrap();
+        let read = Recovery::decode(&v1).unwrap();
+        assert_eq!((read.alone.len(), read.lost.as_slice()), (1, &[disk(2)][..]));
+        assert!(read.generation.is_some());
+        assert_eq!(Recovery::decode(&v1), Some(read));
     }
 }

@@ -15,7 +15,7 @@ use crate::client::Disks;
 use crate::cluster::controller::{self, Observed, Standing};
 use crate::meta::{Command, Outcome, Rejection, RootCommand};
 use crate::raft::{Origin, ReplicaStatus};
-use crate::types::{ClusterMap, DiskId, GroupEntry, GroupId, ROOT_GROUP, ReplicaId};
+use crate::types::{ClusterMap, DiskId, DiskState, Epoch, GroupEntry, GroupId, ROOT_GROUP, ReplicaId};
 
 /// The rest between two looks, where the map does not change in between.
 const LOOK: Duration = Duration::from_millis(500);
@@ -56,6 +56,13 @@ async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) 
         if !makes_room && (is_member || !controller::is_known_by(record.replica, map)) {
             continue;
         }
+        // What a person gave up may be needed by a person.
+        if map.disk(disk.id()).is_some_and(|entry| entry.state == DiskState::Removed) {
+            if running.contains(&(record.group, record.replica)) {
+                stop(inner, record.group, record.replica, "its disk was removed from the cluster").await;
+            }
+            continue;
+        }
         tracing::info!(group = %record.group, replica = %record.replica, disk = %disk.id(), "a replica has left its group");
         inner.replicas.stop_replica(record.group, record.replica).await;
         let retired = inner.replicas.retire_replica(disk.db.clone(), record.group, record.replica).await;
@@ -73,6 +80,22 @@ async fn place_replicas(inner: &Inner, disk: &Arc<LocalDisk>, map: &ClusterMap) 
         }
     }
     Ok(())
+}
+
+/// Ends the replicas that a map of after a recovery does not know any more: they were made without it.
+pub async fn stop_former(inner: &Inner, map: &ClusterMap) {
+    for status in inner.replicas.local_replicas() {
+        let member = (status.replica, status.disk);
+        let is_member = map.group(status.group).is_some_and(|group| group.all().any(|one| one == member));
+        if !is_member && controller::is_known_by(status.replica, map) {
+            stop(inner, status.group, status.replica, "the cluster was recovered without it").await;
+        }
+    }
+}
+
+async fn stop(inner: &Inner, group: GroupId, replica: ReplicaId, why: &str) {
+    tracing::warn!(%group, %replica, why, "a replica stops");
+    inner.replicas.stop_replica(group, replica).await;
 }
 
 /// Has other nodes lead some of the groups, where too many are led here; for as long as it is polled.
@@ -146,20 +169,19 @@ impl Observed for Inner {
 
 async fn decide(view: &View) -> Result<(), SettleError> {
     // Others may have changed it, through any node.
-    form::refresh_map(view).await?;
-    let map = view.inner.map();
+    let map = form::refresh_map(view).await?;
     match controller::plan(&map, &*view.inner) {
-        Some(new) => replace_map(view, new).await,
+        Some(new) => replace_map(view, map.epoch, new).await,
         None => Ok(()),
     }
 }
 
-/// Makes `new` the map, if it was made from the newest one.
+/// Makes `new` the map, if the epoch still is `expected`.
 ///
 /// # Errors
 /// The root group does not answer, or the map has moved on.
-pub async fn replace_map(view: &View, new: ClusterMap) -> Result<(), SettleError> {
-    let replace = RootCommand::ReplaceMap { expected: new.epoch, map: new };
+pub async fn replace_map(view: &View, expected: Epoch, new: ClusterMap) -> Result<(), SettleError> {
+    let replace = RootCommand::ReplaceMap { expected, map: new };
     match view.client.command(ROOT_GROUP, Command::Root(replace)).await? {
         Ok(Outcome::Map(map)) => {
             view.inner.set_map(*map);
@@ -178,6 +200,14 @@ pub async fn replace_map(view: &View, new: ClusterMap) -> Result<(), SettleError
 /// Brings a group that is led here one step nearer to what the map says of it.
 async fn tend(view: &View, entry: &GroupEntry) -> Result<(), SettleError> {
     let Some(status) = view.inner.replicas.status(entry.id).filter(|status| status.leads) else { return Ok(()) };
+    // A recovery lost the maps that allotted these: what the group says itself is right.
+    let is_known = |replica| entry.all().any(|(known, _)| known == replica);
+    let generation = &view.inner.map().generation;
+    let was_lost = |replica| generation.has_lost(controller::allotted_by(replica)) && !is_known(replica);
+    if status.members.iter().any(|(replica, _)| was_lost(*replica)) {
+        let voters: Vec<_> = status.members.iter().filter(|(id, _)| status.voters.contains(id)).copied().collect();
+        return change_entry(view, entry, move |entry| *entry = GroupEntry::new(entry.id, voters.clone())).await;
+    }
     if !entry.joining.is_empty() {
         for joining in &entry.joining {
             view.inner.replicas.add_learner(entry.id, joining.replica, joining.disk).await?;
@@ -224,11 +254,11 @@ fn promote(entry: &mut GroupEntry) {
 }
 
 /// Changes the entry of a group in the map, if it still is what was acted on.
-async fn change_entry(view: &View, acted_on: &GroupEntry, change: fn(&mut GroupEntry)) -> Result<(), SettleError> {
+async fn change_entry(view: &View, acted_on: &GroupEntry, change: impl Fn(&mut GroupEntry)) -> Result<(), SettleError> {
     let mut map = (*view.inner.map()).clone();
     match map.groups.iter_mut().find(|group| group.id == acted_on.id) {
         Some(entry) if *entry == *acted_on => change(entry),
         _ => return Ok(()),
     }
-    replace_map(view, map).await
+    replace_map(view, map.epoch, map).await
 }

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,6 +96,8 @@ pub struct LocalDisk {
     /// The generation of the cluster in which all homes of its chunks were seen to have them; `u64::MAX` for none.
     pub settled: AtomicU64,
     epoch: Arc<AtomicU64>,
+    /// Why it is an older copy of the disk, once that is known.
+    superseded: OnceLock<&'static str>,
     /// Shared by those that let go of a copy, from the look at the epoch to the drop; nothing is promised meanwhile.
     letting_go: tokio::sync::RwLock<()>,
 }
@@ -133,6 +135,7 @@ impl LocalDisk {
             misplaced: AtomicU64::new(0),
             settled: AtomicU64::new(u64::MAX),
             epoch: memory.epoch.clone(),
+            superseded: OnceLock::new(),
             letting_go: tokio::sync::RwLock::default(),
         }))
     }
@@ -175,7 +178,31 @@ impl LocalDisk {
 
     /// Whether it takes and gives chunks.
     pub fn is_up(&self) -> bool {
-        !self.down.load(Ordering::Acquire) && !self.store.failed()
+        !self.is_down() && !self.store.failed()
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire) || self.superseded.get().is_some()
+    }
+
+    /// Others have seen the disk later than it is here: it votes no more, and takes and gives nothing, not after the next
+    /// start either.
+    pub fn supersede(&self, why: &'static str) {
+        if self.superseded.set(why).is_err() {
+            return;
+        }
+        tracing::error!(disk = %self.id(), path = %self.path().display(), why, "a disk is not used any more");
+        self.db.fail(why);
+        let (path, identity) = (self.path().to_owned(), self.identity().clone());
+        tokio::task::spawn_blocking(move || {
+            // Unless somebody else has it by now.
+            if matches!(identity::read(&path), Ok(Found::Disk(found)) if found.life() == identity.life()) {
+                let marked = Identity { superseded: Some(why.to_owned()), ..identity }.write(&path);
+                if let Err(error) = marked {
+                    tracing::warn!(path = %path.display(), %error, "a disk cannot be marked as an older copy");
+                }
+            }
+        });
     }
 
     /// From now on no call is answered.
@@ -192,6 +219,9 @@ impl LocalDisk {
     ///
     /// That the directory is gone counts first: what fails because of that may come back with it.
     pub fn check(&self) -> Result<(), Trouble> {
+        if let Some(why) = self.superseded.get() {
+            return Err(Trouble::Failed((*why).to_owned()));
+        }
         let file = self.path().join(identity::FILE);
         match std::fs::metadata(file) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -200,7 +230,10 @@ impl LocalDisk {
             _ => {}
         }
         match identity::read(self.path()) {
-            Ok(Found::Disk(identity)) if identity.disk == self.id() => {}
+            Ok(Found::Disk(identity)) if identity.disk == self.id() && identity.life() == self.identity().life() => {}
+            Ok(Found::Disk(identity)) if identity.disk == self.id() => {
+                return Err(Trouble::Failed("it was opened once more, by another process or machine".to_owned()));
+            }
             Ok(Found::Disk(identity)) => return Err(Trouble::Gone(format!("disk {} is in its place", identity.disk))),
             Ok(Found::Unreadable(why)) => return Err(Trouble::Failed(why)),
             Ok(Found::Missing | Found::Empty) => return Err(Trouble::Gone("it is not there any more".to_owned())),
@@ -242,7 +275,7 @@ impl LocalDisk {
     }
 
     fn serving(&self) -> Result<&ChunkStore, DiskError> {
-        if self.down.load(Ordering::Acquire) {
+        if self.is_down() {
             return Err(DiskError::Unavailable("the disk is down".to_owned()));
         }
         Ok(&self.store)

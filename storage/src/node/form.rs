@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::control;
@@ -96,26 +97,31 @@ pub async fn settle(view: Arc<View>, root: Option<RootCredentials>) {
     }
 }
 
-async fn settle_once(
+pub async fn settle_once(
     view: &View,
     root: Option<&RootCredentials>,
     recovery: Option<&Recovery>,
 ) -> Result<(), SettleError> {
-    refresh_map(view).await?;
-    let map = view.inner.map();
+    // Not what this node knows: that may be a map which a recovery has lost.
+    let roots = refresh_map(view).await?;
+    let map = match recovery {
+        Some(recovery) => recovery.apply(&roots, &view.inner.map()),
+        None => roots.clone(),
+    };
     let disks: Vec<(DiskId, u32)> = view.inner.local_disks().iter().map(|disk| (disk.id(), weight(disk))).collect();
     let mut new = reconciled(&map, &view.inner.entry, &view.inner.siblings, &disks);
     // A cluster of release 0.1.0 had them from each node's flags.
     new.settings = new.settings.or(&view.inner.options.settings).whole();
     if let Some(recovery) = recovery {
-        recovery.apply(&mut new);
+        recovery.leave_out(&mut new);
     }
-    if new != *map {
-        control::replace_map(view, new).await?;
+    if new != roots {
+        control::replace_map(view, roots.epoch, new).await?;
     }
     if recovery.is_some() {
         let directories = view.inner.options.directories.clone();
         let _ = tokio::task::spawn_blocking(move || Recovery::forget(&directories)).await;
+        view.inner.recovering.store(false, Ordering::Release);
         tracing::warn!("the cluster goes on as it was recovered");
     }
     let map = view.inner.map();
@@ -160,11 +166,12 @@ fn reconciled(map: &ClusterMap, node: &NodeEntry, siblings: &[DiskId], disks: &[
 }
 
 /// Asks the root group for the newest map.
-pub async fn refresh_map(view: &View) -> Result<(), SettleError> {
+pub async fn refresh_map(view: &View) -> Result<ClusterMap, SettleError> {
     match view.client.query(ROOT_GROUP, Query::Map).await? {
         Answer::Map(Some(map)) if map.cluster == view.inner.cluster => {
-            view.inner.set_map(*map);
-            Ok(())
+            view.inner.set_map((*map).clone());
+            // A root group of before a recovery has nothing to say any more.
+            if view.inner.map().generation != map.generation { Err(SettleError::Answer) } else { Ok(*map) }
         }
         _ => Err(SettleError::Answer),
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -16,12 +16,14 @@ use super::options::NodeOptions;
 use crate::client::remote::Remote;
 use crate::client::{Client, DiskError, DiskService, Disks, MetaService, RepairService, ServiceError};
 use crate::cluster::Identity;
-use crate::cluster::peers::Peers;
+use crate::cluster::peers::{OLD_COPY, Peers};
 use crate::raft::Replicas;
 use crate::repair::{Pace, World};
 use crate::server::Backend;
-use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId};
-use crate::wire::{DiskNews, EndedNews, Hello, MAX_WHY_LEN, NodeNews, Overview, Place};
+use crate::types::{
+    ChunkId, ClusterId, ClusterMap, DiskId, DiskState, Epoch, GroupId, NodeEntry, NodeId, Relation, ReplicaId,
+};
+use crate::wire::{Context, DiskNews, EndedNews, Hello, MAX_WHY_LEN, NodeNews, Overview, Place, RefusedNode, Stale};
 
 pub struct Inner {
     pub cluster: ClusterId,
@@ -37,6 +39,8 @@ pub struct Inner {
     pub replicas: Replicas,
     pub remote: Arc<Remote>,
     pub peers: Mutex<Peers>,
+    /// A recovery was decided here that the map does not say yet: another one is not taken for a successor.
+    pub recovering: AtomicBool,
     /// Rung when others should hear of us at once, and when there is a newer map than ours.
     pub greet: Notify,
     pub refresh: Notify,
@@ -63,13 +67,15 @@ pub struct Parts {
     pub remote: Arc<Remote>,
     pub map: ClusterMap,
     pub places: Vec<Place>,
+    pub recovering: bool,
 }
 
 impl Inner {
     pub fn new(identity: &Identity, parts: Parts) -> Self {
-        let Parts { entry, session, options, memory, replicas, remote, map, places } = parts;
+        let Parts { entry, session, options, memory, replicas, remote, map, places, recovering } = parts;
         let peers = Peers::new(identity.node, session, places);
-        remote.set_addresses(peers.addresses());
+        remote.set_places(peers.addresses(), &peers.places());
+        remote.set_cluster(&map);
         tell_members(&replicas, &map);
         memory.set_epoch(map.epoch);
         let pace = Pace::new(options.repair.least_rate, options.repair.rate);
@@ -84,6 +90,7 @@ impl Inner {
             replicas,
             remote,
             peers: Mutex::new(peers),
+            recovering: AtomicBool::new(recovering),
             greet: Notify::new(),
             refresh: Notify::new(),
             epoch: watch::Sender::new(map.epoch),
@@ -99,8 +106,12 @@ impl Inner {
     /// Takes a map, unless a newer one is known.
     pub fn set_map(&self, map: ClusterMap) {
         let mut current = self.map.write();
-        if map.epoch <= current.epoch {
+        if !map.supersedes(&current) {
             return;
+        }
+        if map.generation != current.generation {
+            tracing::warn!(from = %current.epoch, to = %map.epoch, "the cluster was recovered; this node goes by the map of after");
+            self.remote.set_cluster(&map);
         }
         tracing::info!(epoch = %map.epoch, disks = map.disks.len(), "a new cluster map");
         tell_members(&self.replicas, &map);
@@ -129,15 +140,68 @@ impl Inner {
         }
     }
 
+    /// Notes that a disk was opened here; what is kept of it may say that it is an older copy. For before anything on it is
+    /// started.
+    ///
+    /// # Errors
+    /// Why it must not be used; it is marked, and stopped.
+    pub fn introduce(&self, disk: &LocalDisk) -> Result<(), String> {
+        let identity = disk.identity();
+        self.peers.lock().introduce(self.place_of(disk), &identity.lives, disk.db.began());
+        self.publish_places();
+        self.check_lives(disk)
+    }
+
+    /// The same question again, after others were heard.
+    ///
+    /// # Errors
+    /// See [`Inner::introduce`].
+    pub fn check_lives(&self, disk: &LocalDisk) -> Result<(), String> {
+        let Some(why) = self.peers.lock().superseded(disk.id()) else { return Ok(()) };
+        disk.supersede(why);
+        Err(why.to_owned())
+    }
+
+    /// Whether the map has let go of the disk.
+    pub fn is_removed(&self, disk: DiskId) -> bool {
+        self.map().disk(disk).is_some_and(|entry| entry.state == DiskState::Removed)
+    }
+
+    fn old_copies(&self) -> Vec<String> {
+        let old = self.absent().into_iter().filter(|(_, why)| why == OLD_COPY);
+        old.map(|(path, _)| path.display().to_string()).collect()
+    }
+
+    fn check_all_lives(&self) {
+        for disk in self.local_disks() {
+            // It stops by itself; whoever looks after it takes it down.
+            let _ = self.check_lives(&disk);
+        }
+    }
+
+    fn place_of(&self, disk: &LocalDisk) -> Place {
+        let (node, address) = (self.node, self.entry.address.clone());
+        Place {
+            disk: disk.id(),
+            node,
+            address,
+            life: disk.identity().life(),
+            synced: disk.db.synced().max(disk.db.began()),
+        }
+    }
+
+    fn publish_places(&self) {
+        let (addresses, places) = {
+            let peers = self.peers.lock();
+            (peers.addresses(), peers.places())
+        };
+        self.remote.set_places(addresses, &places);
+    }
+
     pub fn add_disk(&self, disk: Arc<LocalDisk>) {
         metrics::gauge!("cairn_disk_up", "disk" => disk.id().to_string()).set(1.0);
         self.absent.lock().remove(disk.path());
-        self.peers.lock().place_own(Place {
-            disk: disk.id(),
-            node: self.node,
-            address: self.entry.address.clone(),
-            incarnation: disk.identity().incarnation,
-        });
+        self.peers.lock().place_own(self.place_of(&disk));
         self.local.write().insert(disk.id(), disk);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.greet.notify_one();
@@ -249,7 +313,9 @@ impl Inner {
             let ended = ended.iter().filter(|(on, _)| *on == disk.id()).map(|(_, ended)| ended.clone());
             DiskNews {
                 id: disk.id(),
-                incarnation: disk.identity().incarnation,
+                lives: disk.identity().lives.clone(),
+                began: disk.db.began(),
+                synced: disk.db.synced(),
                 up: disk.is_up(),
                 capacity: usage.capacity,
                 free: usage.free,
@@ -259,14 +325,22 @@ impl Inner {
                 ended: ended.collect(),
             }
         };
+        let disks = self.local_disks();
+        let places = {
+            let mut peers = self.peers.lock();
+            disks.iter().for_each(|disk| peers.note_own(self.place_of(disk)));
+            peers.places()
+        };
         Hello {
             cluster: self.cluster,
             node: self.entry.clone(),
             session: self.session,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: map.epoch,
-            disks: self.local_disks().iter().map(news).collect(),
-            places: self.peers.lock().places(),
+            generation: map.generation.stamp(),
+            disks: disks.iter().map(news).collect(),
+            old_copies: self.old_copies(),
+            places,
             settled_per_minute: self.pace.per_minute(),
             leads: self.led_here(&map),
         }
@@ -275,17 +349,27 @@ impl Inner {
     /// Takes what another node said, in a greeting or in an answer to ours.
     ///
     /// # Errors
-    /// Why it is not believed.
-    pub fn hear(&self, hello: &Hello, answers: bool) -> Result<(), String> {
+    /// Why it is not believed: a code, and a text.
+    pub fn hear(&self, hello: &Hello, answers: bool) -> Result<(), (&'static str, String)> {
         if hello.cluster != self.cluster {
-            return Err(format!("this node is of cluster {}, and the other of {}", self.cluster, hello.cluster));
+            let why = format!("this node is of cluster {}, and the other of {}", self.cluster, hello.cluster);
+            return Err((Stale::OtherCluster.code(), why));
         }
-        let (addresses, up) = {
-            let mut peers = self.peers.lock();
-            peers.hear(hello, answers).map_err(|conflict| conflict.to_string())?;
-            (peers.addresses(), peers.up())
+        let relation = self.map().generation.of_stamp(hello.generation);
+        if relation == Relation::Newer {
+            self.remote.note_newer(&hello.node.address);
+            self.refresh.notify_one();
+        }
+        let refuse = |code, why: String| {
+            self.peers.lock().note_refused(&hello.node, &why);
+            (code, why)
         };
-        self.remote.set_addresses(addresses);
+        Stale::judge(relation).map_err(|stale| refuse(stale.code(), stale.to_string()))?;
+        let heard = self.peers.lock().hear(hello, answers);
+        heard.map_err(|conflict| refuse("refused", conflict.to_string()))?;
+        let up = self.peers.lock().up();
+        self.publish_places();
+        self.check_all_lives();
         self.set_up(up);
         if hello.epoch > self.map().epoch {
             self.refresh.notify_one();
@@ -337,8 +421,18 @@ impl Disks for Inner {
             settled_per_minute: own.settled_per_minute,
             disks: own.disks,
         }];
-        nodes.extend(self.peers.lock().news());
-        std::future::ready(Ok(Overview { map: Disks::map(self), nodes, leaders: self.leaders() })).boxed()
+        let refused = {
+            let peers = self.peers.lock();
+            nodes.extend(peers.news());
+            let own = own.old_copies.iter().map(|path| RefusedNode {
+                node: self.node,
+                address: self.entry.address.clone(),
+                why: format!("{path}: {OLD_COPY}"),
+            });
+            peers.refused().into_iter().chain(own).collect()
+        };
+        let overview = Overview { map: Disks::map(self), nodes, leaders: self.leaders(), refused };
+        std::future::ready(Ok(overview)).boxed()
     }
 }
 
@@ -366,9 +460,25 @@ impl Backend for View {
         self.inner.peers.lock().places()
     }
 
-    fn hello(&self, hello: Hello) -> Result<Hello, String> {
+    fn admit(&self, context: &Context) -> Result<(), Stale> {
+        let inner = &self.inner;
+        let map = inner.map();
+        context.check(inner.cluster, &map.generation)?;
+        if let Some((disk, life)) = context.from {
+            // Its replicas may not have heard yet of what was decided without them.
+            if inner.is_removed(disk) {
+                return Err(Stale::Removed(disk));
+            }
+            inner.peers.lock().admit(disk, life)?;
+        }
+        let Some((disk, life)) = context.to else { return Ok(()) };
+        let admitted = inner.peers.lock().admit_to(disk, life);
+        admitted.inspect_err(|_| inner.check_all_lives())
+    }
+
+    fn hello(&self, hello: Hello) -> Result<Hello, (&'static str, String)> {
         let taken = self.inner.hear(&hello, false);
-        if let Err(why) = &taken {
+        if let Err((_, why)) = &taken {
             tracing::warn!(node = %hello.node.id, address = hello.node.address, %why, "a greeting is refused");
         }
         taken.map(|()| self.inner.own_hello())

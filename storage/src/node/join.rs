@@ -138,6 +138,8 @@ pub async fn check_cluster(options: &NodeOptions, secret: &Secret, cluster: Clus
 fn refused(address: &str, text: &str) -> StartError {
     StartError::Join(if text.contains("clocks") {
         format!("the clocks of this machine and of the node at {address} are more than five minutes apart")
+    } else if text.contains("release") {
+        format!("the node at {address} is of another release of Cairn")
     } else {
         format!("the cluster secret here is not that of the node at {address}; set CAIRN_CLUSTER_SECRET")
     })
@@ -174,12 +176,13 @@ pub struct Transport(pub Arc<Remote>);
 impl crate::raft::RemoteTransport for Transport {
     fn send(
         &self,
+        from: Option<crate::types::DiskId>,
         disk: crate::types::DiskId,
         message: bytes::Bytes,
         timeout: Duration,
     ) -> futures::future::BoxFuture<'_, Result<bytes::Bytes, crate::raft::TransportError>> {
         Box::pin(async move {
-            let sent = self.0.raft(disk, message, timeout).await;
+            let sent = self.0.raft(from, disk, message, timeout).await;
             sent.map_err(|error| crate::raft::TransportError(error.to_string()))
         })
     }

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::client::remote::Remote;
 use crate::client::{Client, Disks, mdns};
 use crate::cluster::peers::Kept;
+use crate::cluster::recovery::Recovery;
 use crate::cluster::{Claim, Directory, Founding, Identity, RootCredentials, Secret, claim, secret, survey};
 use crate::raft::Replicas;
 use crate::repair::{self, World};
@@ -132,6 +133,7 @@ impl Node {
 
     async fn run(self, disks: Vec<Arc<LocalDisk>>, forming: bool) -> Result<Self, StartError> {
         let (view, expected) = (self.view.clone(), disks.len());
+        let disks = leave_out_old(&view.inner, disks).await;
         let started = start_all_replicas(&view.inner, disks, forming).await;
         for disk in &started {
             view.inner.add_disk(disk.clone());
@@ -365,14 +367,35 @@ fn wire(
         .map_err(StartError::Settings)?;
     let kept = Kept::load(&options.directories).filter(|kept| kept.map.cluster == identity.cluster);
     let told = known.map(|view| Kept { map: (*view.map).clone(), places: view.places });
-    let kept = [kept, told].into_iter().flatten().max_by_key(|kept| kept.map.epoch);
+    let kept = Kept::newest([kept, told].into_iter().flatten());
     let Kept { map, places } = kept
         .unwrap_or_else(|| Kept { map: form::first_map(identity, entry.clone(), Epoch(0), |_| 1), places: Vec::new() });
     let session = rand::random();
-    let parts = Parts { entry, session, options, memory, replicas: replicas.clone(), remote, map, places };
+    let recovering = Recovery::load(&options.directories).is_some_and(|recovery| recovery.generation.is_some());
+    let parts = Parts { entry, session, options, memory, replicas: replicas.clone(), remote, map, places, recovering };
     let inner = Arc::new(Inner::new(identity, parts));
     let client = Client::new(Arc::new(replicas), inner.clone());
     Ok(Arc::new(View { inner, client }))
+}
+
+/// Leaves out the disks of which others, or the other disks here, have seen more than they have.
+async fn leave_out_old(inner: &Inner, disks: Vec<Arc<LocalDisk>>) -> Vec<Arc<LocalDisk>> {
+    for disk in &disks {
+        // Asked again below.
+        let _ = inner.introduce(disk);
+    }
+    greet::ask(inner).await;
+    let mut left = Vec::with_capacity(disks.len());
+    for disk in disks {
+        match inner.check_lives(&disk) {
+            Ok(()) => left.push(disk),
+            Err(why) => {
+                inner.set_absent(disk.path().to_owned(), why);
+                disk.close().await;
+            }
+        }
+    }
+    left
 }
 
 /// Starts the replicas of all disks at once. A disk whose replicas cannot be started is left out.
@@ -416,6 +439,10 @@ mod tests;
 #[cfg(test)]
 #[path = "voters_test.rs"]
 mod voters_tests;
+
+#[cfg(test)]
+#[path = "lives_test.rs"]
+mod lives_tests;
 
 #[cfg(test)]
 #[path = "scale_test.rs"]

@@ -97,7 +97,7 @@ async fn put_on(client: &Client, bucket: BucketId, key: &str, data: &'static [u8
     chunk
 }
 
-async fn has(client: &Client, disk: DiskId, chunk: ChunkId, data: &[u8]) -> bool {
+pub(super) async fn has(client: &Client, disk: DiskId, chunk: ChunkId, data: &[u8]) -> bool {
     match client.disk(disk).unwrap().get(chunk, 0..data.len() as u32).await {
         Ok(pieces) => pieces.concat() == data,
         Err(DiskError::NotFound | DiskError::Unavailable(_)) => false,

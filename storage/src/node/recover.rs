@@ -18,7 +18,7 @@ pub use crate::cluster::recovery::Alone;
 use crate::cluster::recovery::Recovery;
 use crate::cluster::{Claim, Founding, Sibling, StartError, claim};
 use crate::raft::{Knowledge, knowledge, make_only_voter};
-use crate::types::{ClusterMap, DiskId, DiskState, GroupId, NodeEntry, NodeId, ReplicaId};
+use crate::types::{ClusterMap, DiskId, DiskState, GroupId, NodeEntry, NodeId, ROOT_GROUP, ReplicaId};
 
 /// How long a node that is asked whether it is there may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -198,7 +198,10 @@ impl Recovering {
         let of_lost = disks.filter(|disk| is_lost(disk.node)).map(|disk| disk.id);
         let lost: BTreeSet<DiskId> =
             of_lost.chain(left_out.iter().copied()).chain(self.begun.lost.iter().copied()).collect();
-        let recovery = Recovery { alone: self.plan.alone.clone(), lost: lost.into_iter().collect() };
+        let root = self.plan.alone.iter().any(|alone| alone.group == ROOT_GROUP);
+        // One that was cut off is the same one.
+        let generation = self.begun.generation.or_else(|| root.then(rand::random));
+        let recovery = Recovery { alone: self.plan.alone.clone(), lost: lost.into_iter().collect(), generation };
         if let Some(path) = self.disks.first().map(|disk| disk.path().to_owned()) {
             // In one directory only: in one that is away for long it would come too late.
             blocking(move || recovery.save(&path).map_err(|error| StartError::io(path, &error))).await??;

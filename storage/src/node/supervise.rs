@@ -158,7 +158,11 @@ async fn reopen(inner: &Arc<Inner>, path: &Path) -> Result<Arc<LocalDisk>, Absen
     };
     let opened = tokio::task::spawn_blocking(open).await;
     let disk = opened.unwrap_or_else(|error| Err(Absent::Unusable(error.to_string())))?;
-    if let Err(why) = start_replicas(inner, &disk, false).await {
+    let started = match inner.introduce(&disk) {
+        Ok(()) => start_replicas(inner, &disk, false).await,
+        Err(why) => Err(why),
+    };
+    if let Err(why) = started {
         inner.replicas.remove_disk(disk.id()).await;
         disk.close().await;
         return Err(Absent::Unusable(why));
@@ -191,6 +195,10 @@ pub async fn start_replicas(inner: &Inner, disk: &Arc<LocalDisk>, forming: bool)
     replicas.retain(|(group, replica)| {
         !records.iter().any(|record| record.retired && (record.group, record.replica) == (*group, *replica))
     });
+    if inner.is_removed(disk.id()) {
+        // What it knows was gone on from without it.
+        replicas.clear();
+    }
     replicas.sort_unstable();
     replicas.dedup();
     for (group, replica) in replicas {

@@ -76,6 +76,7 @@ pub struct DiskDb {
     /// The sequence number up to which room was made.
     made_room: AtomicU64,
     compacting: AtomicBool,
+    began: u64,
 }
 
 /// How many queries read a disk at a time.
@@ -116,7 +117,19 @@ impl DiskDb {
         let (path, noted, made_room) = (path.to_owned(), AtomicU64::new(promised), AtomicU64::new(0));
         let (noting, readers) = (Mutex::default(), Arc::new(Semaphore::new(READERS)));
         let compacting = AtomicBool::new(false);
-        Ok(Arc::new(Self { disk, path, db, writer, noted, noting, readers, names, made_room, compacting }))
+        Ok(Arc::new(Self {
+            disk,
+            path,
+            db,
+            writer,
+            noted,
+            noting,
+            readers,
+            names,
+            made_room,
+            compacting,
+            began: found,
+        }))
     }
 
     pub fn disk(&self) -> DiskId {
@@ -139,6 +152,16 @@ impl DiskDb {
     /// What its writer did since the database was opened.
     pub fn statistics(&self) -> &WriterStatistics {
         self.writer.statistics()
+    }
+
+    /// The number of the last write that was there when it was opened; 0 in a new one.
+    pub fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// The number of the last write that is fsynced; 0 before the first one.
+    pub fn synced(&self) -> u64 {
+        self.writer.synced_sequence()
     }
 
     /// Why the disk failed, once it has. It never comes back.

@@ -34,8 +34,15 @@ pub struct TransportError(pub String);
 
 /// The way to replicas of other processes. The other side hands what arrives to `Replicas::handle`.
 pub trait RemoteTransport: Send + Sync + 'static {
-    /// Carries a message of a few mebibytes at most to the process that has the disk, and brings back its reply.
-    fn send(&self, disk: DiskId, message: Bytes, timeout: Duration) -> BoxFuture<'_, Result<Bytes, TransportError>>;
+    /// Carries a message of a few mebibytes at most to the process that has the disk, and brings back its reply. `from` is
+    /// the disk of the replica that sends it, where it is one.
+    fn send(
+        &self,
+        from: Option<DiskId>,
+        disk: DiskId,
+        message: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, TransportError>>;
 }
 
 type Failure = RPCError<Consensus>;
@@ -48,11 +55,13 @@ fn unreachable(why: impl ToString) -> Unreachable<Consensus> {
 pub(super) struct Connections {
     pub(super) registry: Weak<Inner>,
     pub(super) group: GroupId,
+    /// Of the replica whose connections these are.
+    pub(super) disk: DiskId,
 }
 
 impl Connections {
     fn to(&self, target: ReplicaId, disk: DiskId, pipelined: bool) -> Connection {
-        Connection { registry: self.registry.clone(), group: self.group, target, disk, pipelined }
+        Connection { registry: self.registry.clone(), group: self.group, from: self.disk, target, disk, pipelined }
     }
 }
 
@@ -72,6 +81,7 @@ impl RaftNetworkFactory<Consensus> for Connections {
 pub struct Connection {
     registry: Weak<Inner>,
     group: GroupId,
+    from: DiskId,
     target: ReplicaId,
     disk: DiskId,
     /// Many appends follow each other, rather than a single one.
@@ -106,7 +116,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Reply, Unreachable<Consensus>> {
         let message = Message { to, body }.encode().map_err(unreachable)?;
-        let reply = transport.send(self.disk, message, timeout).await.map_err(unreachable)?;
+        let reply = transport.send(Some(self.from), self.disk, message, timeout).await.map_err(unreachable)?;
         match Reply::decode(&reply).map_err(unreachable)? {
             Reply::Refused(why) | Reply::Unavailable(why) => Err(unreachable(why)),
             reply => Ok(reply),

@@ -207,7 +207,7 @@ impl Replicas {
         let prepared = tokio::task::spawn_blocking(move || preparation.run()).await;
         let (log, machine, store) = prepared.map_err(|error| failed(error.to_string()))??;
         let (next, installed, broken) = (machine.next(), machine.installed(), machine.broken());
-        let connections = Connections { registry: Arc::downgrade(&self.inner), group };
+        let connections = Connections { registry: Arc::downgrade(&self.inner), group, disk: db.disk() };
         let raft = Raft::new(replica, self.inner.config.clone(), connections, log.clone(), machine).await;
         // What was committed is applied again before it runs.
         let raft = raft.map_err(|error| match broken.get() {

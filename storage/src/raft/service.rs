@@ -289,7 +289,7 @@ impl Inner {
         let transport = self.transport.as_ref().ok_or(Missed::Unavailable)?;
         let to = Address { cluster: self.cluster, group, replica };
         let message = Message { to, body }.encode().map_err(|error| Missed::Refused(error.to_string()))?;
-        let reply = transport.send(disk, message, timeout).await.map_err(|_| Missed::Unavailable)?;
+        let reply = transport.send(None, disk, message, timeout).await.map_err(|_| Missed::Unavailable)?;
         Reply::decode(&reply).map_err(|_| Missed::Unavailable)
     }
 }

@@ -328,7 +328,13 @@ impl Wires {
 }
 
 impl RemoteTransport for Wires {
-    fn send(&self, disk: DiskId, message: Bytes, timeout: Duration) -> BoxFuture<'_, Result<Bytes, TransportError>> {
+    fn send(
+        &self,
+        _from: Option<DiskId>,
+        disk: DiskId,
+        message: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, TransportError>> {
         async move {
             let end = self.ends.lock().get(&disk).cloned();
             let end = end.ok_or_else(|| TransportError("cut".to_owned()))?;

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::reply::Refusal;
 use crate::types::now_ms;
-use crate::wire::auth::{SaidBody, SignedBody};
-use crate::wire::{AuthError, Verifier, message};
+use crate::wire::auth::{Said, SignedBody};
+use crate::wire::{AuthError, Stale, Verifier, message, path};
 
 /// How long the body of a request may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,9 @@ pub(super) async fn raft(State(state): State<Arc<super::State>>, request: Reques
 
 /// Chunks: the body's hash is in the path, and is checked by the route.
 pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Reply {
-    prove(&state, &request).and_then(|said| said.check(SignedBody::Chunk)).map_err(unproven)?;
+    let said = prove(&state, &request).map_err(unproven)?;
+    said.check(SignedBody::Chunk).map_err(unproven)?;
+    admit(&state, &said, &request)?;
     let _lane = state.requests.try_acquire().map_err(|_| Refusal::busy())?;
     Ok(next.run(request).await)
 }
@@ -40,6 +42,7 @@ pub(super) async fn chunk(State(state): State<Arc<super::State>>, request: Reque
 async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, request: Request, next: Next) -> Reply {
     // Before anything else, so that strangers take up neither places nor memory.
     let said = prove(state, &request).map_err(unproven)?;
+    admit(state, &said, &request)?;
     let _lane = lane.try_acquire().map_err(|_| Refusal::busy())?;
     let (parts, body) = request.into_parts();
     let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_len))
@@ -50,11 +53,27 @@ async fn whole_body(state: &super::State, lane: &Semaphore, max_len: usize, requ
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
-fn prove(state: &super::State, request: &Request) -> Result<SaidBody, AuthError> {
+/// Refuses whoever does not go by the map of this node's generation. By asking for the map, and by greeting, all find
+/// that out.
+fn admit(state: &super::State, said: &Said, request: &Request) -> Result<(), Refusal> {
+    if matches!(request.uri().path(), path::VIEW | path::HELLO) {
+        return Ok(());
+    }
+    Ok(state.backend.admit(&said.context)?)
+}
+
+impl From<Stale> for Refusal {
+    fn from(stale: Stale) -> Self {
+        metrics::counter!("cairn_rpc_refused_total", "reason" => stale.code()).increment(1);
+        Self::new(StatusCode::CONFLICT, stale.code(), stale.to_string())
+    }
+}
+
+fn prove(state: &super::State, request: &Request) -> Result<Said, AuthError> {
     prove_to(&state.verifier, request)
 }
 
-pub(super) fn prove_to(verifier: &Verifier, request: &Request) -> Result<SaidBody, AuthError> {
+pub(super) fn prove_to(verifier: &Verifier, request: &Request) -> Result<Said, AuthError> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     verifier.verify(request.headers(), request.method(), target, now_ms())
 }
@@ -62,6 +81,7 @@ pub(super) fn prove_to(verifier: &Verifier, request: &Request) -> Result<SaidBod
 pub(super) fn unproven(error: AuthError) -> Refusal {
     metrics::counter!("cairn_rpc_refused_total", "reason" => match error {
         AuthError::Missing => "missing",
+        AuthError::Release => "release",
         AuthError::Skewed => "skewed",
         AuthError::Wrong => "wrong",
         AuthError::Replayed => "replayed",

@@ -42,7 +42,7 @@ pub(super) async fn overview(State(state): Shared) -> Reply {
 
 pub(super) async fn hello(State(state): Shared, body: Bytes) -> Reply {
     let hello: Hello = decode(&body)?;
-    answer(&state.backend.hello(hello).map_err(|why| Refusal::new(StatusCode::CONFLICT, "refused", why))?)
+    answer(&state.backend.hello(hello).map_err(|(code, why)| Refusal::new(StatusCode::CONFLICT, code, why))?)
 }
 
 /// Says nothing that a stranger should not know.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::client::{Disks, MetaService, RepairService};
 use crate::cluster::Secret;
 use crate::types::DiskId;
-use crate::wire::{Hello, Place, Verifier, path};
+use crate::wire::{Context, Hello, Place, Stale, Verifier, path};
 
 pub use listen::{Server, bind};
 
@@ -46,11 +46,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Where each disk is, as far as this node knows.
     fn places(&self) -> Vec<Place>;
 
+    /// Whether a request may be worked on, by what it says of its sender.
+    ///
+    /// # Errors
+    /// See [`Stale`].
+    fn admit(&self, context: &Context) -> Result<(), Stale>;
+
     /// Takes a greeting, and greets back.
     ///
     /// # Errors
-    /// Why the other is not taken for a node of the cluster, for a person.
-    fn hello(&self, hello: Hello) -> Result<Hello, String>;
+    /// Why the other is not taken for a node of the cluster: a code, and a text for a person.
+    fn hello(&self, hello: Hello) -> Result<Hello, (&'static str, String)>;
 
     /// Hands a message of Raft to the replica that it is for; the answer is as opaque as the message.
     fn raft(&self, message: Bytes) -> BoxFuture<'_, Bytes>;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, DiskId, Epoch, Generation, GroupId, NodeId, ReplicaId};
+use super::{ClusterId, DiskId, Epoch, Generation, GroupId, NodeId, Relation, ReplicaId};
 
 /// Everything that placement and routing need to know of the cluster. Its epoch only grows. As it is written, and
 /// [`ClusterMapV1`] as it was.
@@ -148,6 +148,27 @@ impl ClusterMap {
     /// How many copies of each chunk this map asks for: three, or as many as there are disks that take chunks.
     pub fn copies(&self) -> usize {
         self.disks.iter().filter(|disk| disk.state == DiskState::Active && disk.weight > 0).count().min(3)
+    }
+
+    /// The map that `new` becomes as the next one after this: its epoch is one more. Only a recovery leaps, and nobody goes
+    /// back behind one: no epoch is used twice, not by those either who lived on without it. `None` where that cannot be.
+    pub fn succeeded_by(&self, new: Self) -> Option<Self> {
+        let next = Epoch(self.epoch.0.checked_add(1)?);
+        let epoch = match self.generation.of(&new.generation) {
+            Relation::Same => next,
+            Relation::Newer => next.max(new.epoch),
+            Relation::Older | Relation::Foreign => return None,
+        };
+        (self.cluster == new.cluster).then_some(Self { epoch, ..new })
+    }
+
+    /// Whether it takes the place of the other: it comes after it, or after a recovery that the other knows nothing of.
+    pub fn supersedes(&self, other: &Self) -> bool {
+        match other.generation.of(&self.generation) {
+            Relation::Newer => true,
+            Relation::Same => self.epoch > other.epoch,
+            Relation::Older | Relation::Foreign => false,
+        }
     }
 
     /// The metadata groups, without the root group.

@@ -2,6 +2,7 @@
 
 mod generation;
 mod id;
+mod life;
 mod map;
 
 pub use generation::{Generation, Recovered, Relation, Stamp};
@@ -9,6 +10,7 @@ pub use id::{
     BucketId, ChunkId, ClusterId, DiskId, Epoch, GroupId, ManifestId, NodeId, OperationId, ReplicaId, UploadId, UserId,
     VersionId,
 };
+pub use life::Life;
 pub use map::{ClusterMap, ClusterMapV1, ClusterSettings, DiskEntry, DiskState, GroupEntry, Joining, NodeEntry};
 
 /// Milliseconds since the Unix epoch, UTC.

@@ -1,5 +1,5 @@
 //! How an internal request proves that its sender knows the cluster secret: HMAC-SHA256 over method, path and query,
-//! time, nonce and the hash of the body. A chunk's body is not hashed a second time: its BLAKE3 is in the path.
+//! time, nonce, context and the hash of the body. A chunk's body is not hashed a second time: its BLAKE3 is in the path.
 
 use std::collections::HashSet;
 
@@ -10,6 +10,7 @@ use rand::Rng;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::context::Context;
 use crate::cluster::Secret;
 use crate::types::UnixMillis;
 
@@ -18,11 +19,12 @@ pub const WINDOW_MS: u64 = 5 * 60 * 1000;
 /// How many requests one generation of [`Replays`] remembers; there are two, of 16 bytes or so each entry.
 const GENERATION: usize = 512 << 10;
 /// Distinguishes this use of the secret, and this form of it, from any other.
-const CONTEXT: &[u8] = b"cairn internal http 1\n";
+const CONTEXT: &[u8] = b"cairn internal http 2\n";
 
 const TIME: &str = "x-cairn-time";
 const NONCE: &str = "x-cairn-nonce";
 const BODY: &str = "x-cairn-body";
+const CONTEXT_HEADER: &str = "x-cairn-context";
 const SIGNATURE: &str = "x-cairn-signature";
 
 /// Why a request is not answered. The client learns no more than that.
@@ -30,6 +32,8 @@ const SIGNATURE: &str = "x-cairn-signature";
 pub enum AuthError {
     #[error("the request carries no proof")]
     Missing,
+    #[error("the request is of another release of Cairn")]
+    Release,
     #[error("the clocks are too far apart")]
     Skewed,
     #[error("the proof does not hold")]
@@ -71,10 +75,20 @@ impl Signer {
     }
 
     /// Adds the proof to the headers of a request that is sent at `now`. `target` is path and query.
-    pub fn sign(&self, headers: &mut HeaderMap, method: &Method, target: &str, body: SignedBody<'_>, now: UnixMillis) {
+    pub fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        method: &Method,
+        target: &str,
+        body: SignedBody<'_>,
+        context: &Context,
+        now: UnixMillis,
+    ) {
         let (time, nonce, body) = (now.to_string(), hex::encode(rand::rng().random::<[u8; 12]>()), body.text());
-        let signature = hex::encode(self.signature(method, target, [&time, &nonce, &body]));
-        for (name, text) in [(TIME, time), (NONCE, nonce), (BODY, body), (SIGNATURE, signature)] {
+        let context = context.text();
+        let signature = hex::encode(self.signature(method, target, [&time, &nonce, &body, &context]));
+        let all = [(TIME, time), (NONCE, nonce), (BODY, body), (CONTEXT_HEADER, context), (SIGNATURE, signature)];
+        for (name, text) in all {
             // Digits and letters are always a valid value.
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(name, value);
@@ -82,7 +96,7 @@ impl Signer {
         }
     }
 
-    fn signature(&self, method: &Method, target: &str, headers: [&str; 3]) -> [u8; 32] {
+    fn signature(&self, method: &Method, target: &str, headers: [&str; 4]) -> [u8; 32] {
         let mut mac = self.key.clone();
         mac.update(CONTEXT);
         // None of these can hold a line feed.
@@ -100,15 +114,18 @@ pub struct Verifier {
     replays: Mutex<Replays>,
 }
 
-/// What a request that has proved itself said of its body.
+/// What a request that has proved itself said of its body and of its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SaidBody(String);
+pub struct Said {
+    body: String,
+    pub context: Context,
+}
 
-impl SaidBody {
+impl Said {
     /// # Errors
     /// [`AuthError::Wrong`] where the body is another one.
     pub fn check(&self, body: SignedBody<'_>) -> Result<(), AuthError> {
-        if self.0 == body.text() { Ok(()) } else { Err(AuthError::Wrong) }
+        if self.body == body.text() { Ok(()) } else { Err(AuthError::Wrong) }
     }
 }
 
@@ -128,12 +145,13 @@ impl Verifier {
         method: &Method,
         target: &str,
         now: UnixMillis,
-    ) -> Result<SaidBody, AuthError> {
+    ) -> Result<Said, AuthError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or(AuthError::Missing);
         let (time, nonce, body) = (text(TIME)?, text(NONCE)?, text(BODY)?);
+        let context = headers.get(CONTEXT_HEADER).and_then(|value| value.to_str().ok()).ok_or(AuthError::Release)?;
         let mut signature = [0; 32];
         hex::decode_to_slice(text(SIGNATURE)?, &mut signature).map_err(|_| AuthError::Missing)?;
-        let expected = self.signer.signature(method, target, [time, nonce, body]);
+        let expected = self.signer.signature(method, target, [time, nonce, body, context]);
         let time: UnixMillis = time.parse().map_err(|_| AuthError::Missing)?;
         if now.abs_diff(time) > WINDOW_MS {
             return Err(AuthError::Skewed);
@@ -141,12 +159,13 @@ impl Verifier {
         if !bool::from(expected.ct_eq(&signature)) {
             return Err(AuthError::Wrong);
         }
+        let said = Said { body: body.to_owned(), context: Context::parse(context).map_err(|_| AuthError::Release)? };
         let mut name = [0; 8];
         name.copy_from_slice(&expected[..8]);
         if !self.replays.lock().is_new(u64::from_le_bytes(name), time, now) {
             return Err(AuthError::Replayed);
         }
-        Ok(SaidBody(body.to_owned()))
+        Ok(said)
     }
 }
 
@@ -211,7 +230,7 @@ mod tests {
     fn signed(secret: &str, body: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let signer = Signer::new(&Secret::new(secret).unwrap());
-        signer.sign(&mut headers, &Method::POST, "/v1/raft?x=1", SignedBody::Small(body), NOW);
+        signer.sign(&mut headers, &Method::POST, "/v1/raft?x=1", SignedBody::Small(body), &Context::default(), NOW);
         headers
     }
 
@@ -237,6 +256,16 @@ mod tests {
         let other = signed("a secret of another one", b"body");
         assert_eq!(check(&verifier, &other, "/v1/raft?x=1", b"body", NOW), Err(AuthError::Wrong));
         assert_eq!(check(&verifier, &HeaderMap::new(), "/v1/raft?x=1", b"body", NOW), Err(AuthError::Missing));
+    }
+
+    #[test]
+    fn what_is_said_of_the_sender_is_signed() {
+        let mut headers = signed("a secret of the cluster", b"body");
+        let other = Context { cluster: Some(Default::default()), ..Context::default() };
+        headers.insert(CONTEXT_HEADER, HeaderValue::try_from(other.text()).unwrap());
+        assert_eq!(check(&verifier(), &headers, "/v1/raft?x=1", b"body", NOW), Err(AuthError::Wrong));
+        headers.remove(CONTEXT_HEADER);
+        assert_eq!(check(&verifier(), &headers, "/v1/raft?x=1", b"body", NOW), Err(AuthError::Release));
     }
 
     #[test]

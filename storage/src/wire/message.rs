@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{DiskError, ServiceError};
-use crate::types::{ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, NodeEntry, NodeId, ReplicaId, UnixMillis};
+use crate::types::{
+    ChunkId, ClusterId, ClusterMap, DiskId, Epoch, GroupId, Life, NodeEntry, NodeId, ReplicaId, Stamp, UnixMillis,
+};
 
 /// The first byte of every encoded message. What follows is postcard.
 const VERSION: u8 = 2;
@@ -83,8 +85,11 @@ pub struct Hello {
     pub version: String,
     /// Of the newest map that it knows.
     pub epoch: Epoch,
+    pub generation: Stamp,
     /// Its own disks that are open.
     pub disks: Vec<DiskNews>,
+    /// Its directories that are older copies of disks, and not used.
+    pub old_copies: Vec<String>,
     /// Where it believes that every disk is.
     pub places: Vec<Place>,
     /// How many chunks it put where they belong in the last minute.
@@ -97,8 +102,11 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskNews {
     pub id: DiskId,
-    /// Grows with each start.
-    pub incarnation: u64,
+    /// Its last runs, the present one last.
+    pub lives: Vec<Life>,
+    /// How far its metadata went when it was opened, and how far it is durable now: a number that only grows.
+    pub began: u64,
+    pub synced: u64,
     /// Whether it takes and gives chunks.
     pub up: bool,
     /// Bytes of its file system.
@@ -137,6 +145,16 @@ pub struct Overview {
     pub nodes: Vec<NodeNews>,
     /// Who leads, of the groups that have a leader.
     pub leaders: Vec<(GroupId, ReplicaId, DiskId)>,
+    /// Who says that it is a node of the cluster, and is not taken for one.
+    pub refused: Vec<RefusedNode>,
+}
+
+/// A node that is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedNode {
+    pub node: NodeId,
+    pub address: String,
+    pub why: String,
 }
 
 /// How a node is.
@@ -162,7 +180,10 @@ pub struct Place {
     pub node: NodeId,
     /// `host:port`.
     pub address: String,
-    pub incarnation: u64,
+    /// The last of its runs that was heard of.
+    pub life: Life,
+    /// See [`DiskNews::synced`].
+    pub synced: u64,
 }
 
 /// A chunk that a disk has. Times are by the disk's clock.

@@ -4,13 +4,15 @@
 //! Chunk bodies travel raw. Every other body is one version byte and a postcard message.
 
 pub mod auth;
+pub mod context;
 pub mod message;
 pub mod path;
 pub mod pieces;
 
 pub use auth::{AuthError, Signer, Verifier};
+pub use context::{Context, Stale};
 pub use message::{
-    DiskNews, EndedNews, Hello, Listed, MAX_WHY_LEN, NodeNews, Overview, Place, ScrubStatus, Stat, View, decode,
-    decode_version, encode,
+    DiskNews, EndedNews, Hello, Listed, MAX_WHY_LEN, NodeNews, Overview, Place, RefusedNode, ScrubStatus, Stat, View,
+    decode, decode_version, encode,
 };
 pub use pieces::Pieces;

@@ -11,7 +11,8 @@ use super::Remote;
 use crate::client::{DiskError, ServiceError};
 use crate::types::now_ms;
 use crate::wire::auth::SignedBody;
-use crate::wire::{self, Pieces, message};
+use crate::wire::context::OLDER;
+use crate::wire::{self, Context, Pieces, message};
 
 /// The most of an error's text that is read, in bytes.
 const MAX_TEXT_LEN: usize = 1024;
@@ -85,6 +86,19 @@ impl Remote {
         body: Body,
         timeout: Duration,
     ) -> Result<Answer, CallError> {
+        self.call_as(&self.context(None, None), address, method, target, body, timeout).await
+    }
+
+    /// The same, with what it says of its sender and of whom it is for.
+    pub async fn call_as(
+        &self,
+        context: &Context,
+        address: &str,
+        method: Method,
+        target: &str,
+        body: Body,
+        timeout: Duration,
+    ) -> Result<Answer, CallError> {
         let mut headers = HeaderMap::new();
         let signed = match &body {
             Body::Empty => SignedBody::Small(&[]),
@@ -92,7 +106,7 @@ impl Remote {
             Body::Raft(bytes) => SignedBody::Small(bytes),
             Body::Chunk(_) => SignedBody::Chunk,
         };
-        self.signer.sign(&mut headers, &method, target, signed, now_ms());
+        self.signer.sign(&mut headers, &method, target, signed, context, now_ms());
         let request = self.http.request(method, format!("http://{address}{target}")).headers(headers).timeout(timeout);
         let request = match body {
             Body::Empty => request,
@@ -111,6 +125,9 @@ impl Remote {
         let code = response.headers().get(message::ERROR_HEADER).and_then(|code| code.to_str().ok()).map(str::to_owned);
         let text = Answer(response).bytes(MAX_TEXT_LEN).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
+        if code.as_deref() == Some(OLDER) {
+            self.note_newer(address);
+        }
         Err(match code {
             _ if status == StatusCode::UNAUTHORIZED => CallError::Unauthorized(text),
             Some(code) => CallError::Typed { code, text },

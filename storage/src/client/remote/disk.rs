@@ -31,7 +31,8 @@ impl RemoteDisk {
     async fn call(&self, method: Method, target: &str, body: Body, timeout: Duration) -> Result<Answer, DiskError> {
         let gone = || DiskError::Unavailable("the map does not have the disk".to_owned());
         let address = self.remote.address_of(self.id).ok_or_else(gone)?;
-        Ok(self.remote.call(&address, method, target, body, timeout).await?)
+        let context = self.remote.context(None, Some(self.id));
+        Ok(self.remote.call_as(&context, &address, method, target, body, timeout).await?)
     }
 
     async fn ask<Q: Serialize, A: DeserializeOwned>(&self, target: String, question: Q) -> Result<A, DiskError> {

@@ -16,6 +16,7 @@ impl Applier<'_> {
             RootCommand::FormClusterV1 { map } => self.form_cluster(&map.clone().into()),
             RootCommand::ReplaceMap { expected, map } => self.replace_map(*expected, |_| map.clone()),
             RootCommand::ReplaceMapV1 { expected, map } => self.replace_map(*expected, |old| ClusterMap {
+                epoch: Epoch(0),
                 generation: old.generation.clone(),
                 settings: old.settings.clone(),
                 ..map.clone().into()
@@ -52,9 +53,7 @@ impl Applier<'_> {
         let old: Option<ClusterMap> = self.overlay.load(&self.keys.map())?;
         let old = old.filter(|old| old.epoch == expected).ok_or(Rejection::MapChanged)?;
         let map = new(&old);
-        demand(old.cluster == map.cluster)?;
-        let epoch = Epoch(expected.0.checked_add(1).ok_or(Rejection::Invalid)?);
-        let map = ClusterMap { epoch, ..map };
+        let map = old.succeeded_by(map).ok_or(Rejection::Invalid)?;
         self.overlay.put(self.keys.map(), &map)?;
         Ok(Outcome::Map(Box::new(map)))
     }

@@ -2,7 +2,7 @@ use super::super::super::command::Command;
 use super::super::super::query::{Answer, Query};
 use super::super::super::testing::{Rig, create_bucket};
 use super::*;
-use crate::types::{ClusterId, GroupId};
+use crate::types::{ClusterId, Generation, GroupId, Recovered};
 
 struct Root {
     _dir: tempfile::TempDir,
@@ -90,6 +90,23 @@ fn the_map_is_formed_once_and_replaced_epoch_by_epoch() {
     assert_eq!(root.run(replace(1, map(1, 1))), Err(Rejection::MapChanged));
     assert_eq!(root.run(replace(2, map(2, 3))), Err(Rejection::Invalid), "of another cluster");
     assert_eq!(root.rig.ask(Query::Map), Answer::Map(Some(Box::new(map(1, 2)))));
+}
+
+#[test]
+fn a_recovery_leaps_and_nobody_goes_back_behind_it() {
+    let mut root = Root::new();
+    let replace = |expected, map| RootCommand::ReplaceMap { expected: Epoch(expected), map };
+    root.run(RootCommand::FormCluster { map: map(1, 1) }).unwrap();
+    // By itself no command leaps.
+    assert_eq!(root.run(replace(1, map(1, 900))), Ok(Outcome::Map(Box::new(map(1, 2)))));
+    let generation = Generation::default().next(Recovered { id: 7, last: Epoch(4), first: Epoch(900) });
+    let recovered = ClusterMap { generation, ..map(1, 900) };
+    assert_eq!(root.run(replace(2, recovered.clone())), Ok(Outcome::Map(Box::new(recovered.clone()))));
+    assert_eq!(root.run(replace(900, map(1, 900))), Err(Rejection::Invalid));
+    let generation = Generation::default().next(Recovered { id: 8, last: Epoch(4), first: Epoch(900) });
+    assert_eq!(root.run(replace(900, ClusterMap { generation, ..map(1, 900) })), Err(Rejection::Invalid));
+    let next = ClusterMap { epoch: Epoch(901), ..recovered.clone() };
+    assert_eq!(root.run(replace(900, recovered)), Ok(Outcome::Map(Box::new(next))));
 }
 
 #[test]
