@@ -6,17 +6,20 @@ mod banner;
 mod check;
 mod cluster;
 mod disks;
+mod ending;
 mod logging;
 mod metrics;
 mod options;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
 use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Command};
 
@@ -24,6 +27,9 @@ use crate::arguments::{Arguments, Command};
 /// allocates from it as well (its feature `override`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long what hangs in the threads is waited for at the end.
+const THREADS_PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -49,7 +55,14 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     // What is written is the owner's alone; the databases hold users' secrets.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match arguments.command {
+    let ended = command(&runtime, arguments.command);
+    // A thread that waits for a disk must not keep the process.
+    runtime.shutdown_timeout(THREADS_PATIENCE);
+    ended
+}
+
+fn command(runtime: &Runtime, command: Command) -> Result<ExitCode> {
+    match command {
         Command::Server(server) => {
             let settings = server.given.resolve(server.config.as_ref())?;
             logging::start(settings.log_format);

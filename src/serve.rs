@@ -1,6 +1,5 @@
 //! The roles of a process: server, storage node, gateway. Wiring only.
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +16,8 @@ use cairn_storage::types::{ClusterSettings, ROOT_GROUP};
 use futures::FutureExt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ending::Ending;
 use crate::options::Settings;
 use crate::{banner, metrics};
 
@@ -28,16 +27,21 @@ const OTHER_FILES: u64 = 1_024;
 /// How long a gateway looks for a node that answers before it gives up.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the end of a node is waited for: what hangs then is left behind, as by a kill.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Everything in one process, until it is told to end.
 ///
 /// # Errors
 /// A port is taken, a directory is not to be used, or the settings contradict each other.
 pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
+    let ending = Ending::listen()?;
     let recorded = metrics::record()?;
     metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
     let count = directories.len();
-    let node = Node::start(node_options(directories, &settings)?).await?;
+    let Some(node) = ending.unless(Node::start(node_options(directories, &settings)?)).await else { return Ok(()) };
+    let node = node?;
     match count {
         _ if !settings.join.is_empty() => {}
         1 => tracing::warn!("one directory: one copy of everything; three are needed to survive the loss of a disk"),
@@ -56,14 +60,15 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
         metrics: Some(recorded),
         limits: limits(&settings),
     };
-    let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?));
-    wait_until_ready(&node).await;
-    let (root, made) = node.root_credentials();
-    let access_key = root.map_or("<ACCESS KEY>", |root| root.access_key.as_str());
-    let new_secret = root.filter(|_| made).map(|root| root.secret_key.as_str());
-    banner::print(settings.listen, &settings.region, access_key, new_secret);
+    let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, ending.clone().told()));
+    if ending.unless(wait_until_ready(&node)).await.is_some() {
+        let (root, made) = node.root_credentials();
+        let access_key = root.map_or("<ACCESS KEY>", |root| root.access_key.as_str());
+        let new_secret = root.filter(|_| made).map(|root| root.secret_key.as_str());
+        banner::print(settings.listen, &settings.region, access_key, new_secret);
+    }
     serving.await.context("the S3 side ended")?;
-    node.shutdown().await;
+    end(node).await;
     Ok(())
 }
 
@@ -72,12 +77,15 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
 /// # Errors
 /// As [`server`].
 pub async fn storage(directories: Vec<PathBuf>, settings: Settings) -> Result<()> {
+    let ending = Ending::listen()?;
     metrics::serve(settings.metrics, metrics::record()?).await?;
-    let node = Node::start(node_options(directories, &settings)?).await?;
-    wait_until_ready(&node).await;
-    println!("Cairn's storage node is ready. Its internal HTTP is at {}.", settings.rpc);
-    told_to_end()?.await;
-    node.shutdown().await;
+    let Some(node) = ending.unless(Node::start(node_options(directories, &settings)?)).await else { return Ok(()) };
+    let node = node?;
+    if ending.unless(wait_until_ready(&node)).await.is_some() {
+        println!("Cairn's storage node is ready. Its internal HTTP is at {}.", settings.rpc);
+    }
+    ending.told().await;
+    end(node).await;
     Ok(())
 }
 
@@ -90,10 +98,13 @@ pub async fn gateway(settings: Settings) -> Result<()> {
     let Some(secret) = cluster_secret()? else {
         bail!("a gateway needs the cluster's secret in CAIRN_CLUSTER_SECRET; a server keeps it in DIR/cluster-secret");
     };
+    let ending = Ending::listen()?;
     let recorded = metrics::record()?;
     metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
-    let client = remote::connect(&settings.join, &secret, CONNECT_PATIENCE).await?;
+    let connecting = remote::connect(&settings.join, &secret, CONNECT_PATIENCE);
+    let Some(client) = ending.unless(connecting).await else { return Ok(()) };
+    let client = client?;
     let gateway = make_gateway(client.clone(), &settings)?;
     let hooks = Hooks {
         ready: {
@@ -106,8 +117,14 @@ pub async fn gateway(settings: Settings) -> Result<()> {
         limits: limits(&settings),
     };
     println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
-    cairn_gateway::server::serve(listener, gateway, hooks, told_to_end()?).await;
+    cairn_gateway::server::serve(listener, gateway, hooks, ending.told()).await;
     Ok(())
+}
+
+async fn end(node: Node) {
+    if tokio::time::timeout(END_PATIENCE, node.shutdown()).await.is_err() {
+        tracing::warn!("the node hangs, and is left as it is");
+    }
 }
 
 /// A node may be up before its groups have found a leader.
@@ -224,17 +241,4 @@ fn raise_file_limit(connections: usize) {
 async fn listen(settings: &Settings) -> Result<TcpListener> {
     raise_file_limit(settings.connections);
     TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))
-}
-
-/// Resolves on SIGTERM and SIGINT.
-fn told_to_end() -> Result<impl Future<Output = ()> + Send> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to end; finishing what is in flight");
-    })
 }

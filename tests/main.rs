@@ -4,6 +4,7 @@
 mod cluster;
 mod crash;
 mod disks;
+mod endings;
 mod full;
 mod harness;
 mod hung;

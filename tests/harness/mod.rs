@@ -107,8 +107,17 @@ impl Server {
 
     /// SIGTERM, and its end.
     pub async fn terminate(&mut self) -> ExitStatus {
+        self.tell(Signal::TERM);
+        self.ended().await
+    }
+
+    pub fn tell(&self, signal: Signal) {
+        kill_process(pid(self.child.as_ref().expect("the server runs")), signal).expect("it can be told");
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server runs");
-        kill_process(pid(&child), Signal::TERM).expect("it can be told");
         tokio::task::spawn_blocking(move || child.wait().expect("it ended")).await.expect("the wait is done")
     }
 
