@@ -445,5 +445,9 @@ mod voters_tests;
 mod lives_tests;
 
 #[cfg(test)]
+#[path = "overload_test.rs"]
+mod overload_tests;
+
+#[cfg(test)]
 #[path = "scale_test.rs"]
 mod scale_tests;

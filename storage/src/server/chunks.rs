@@ -22,6 +22,8 @@ use crate::wire::{Pieces, message};
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the body of a chunk may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a piece of it may take: what stalls gives its room back to others.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a disk may take.
 const DISK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -53,7 +55,8 @@ pub(super) async fn store(
 async fn collect(mut body: Body, len: usize, chunk: ChunkId) -> Result<Vec<Bytes>, &'static str> {
     let mut pieces = Vec::new();
     let mut hasher = blake3::Hasher::new();
-    while let Some(frame) = body.frame().await {
+    let late = |_| "the chunk stalled on its way";
+    while let Some(frame) = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await.map_err(late)? {
         let Ok(piece) = frame.map_err(drop).and_then(|frame| frame.into_data().map_err(drop)) else {
             return Err("the chunk was cut off");
         };

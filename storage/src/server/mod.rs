@@ -6,6 +6,7 @@
 mod admission;
 mod chunks;
 mod groups;
+mod lane;
 mod listen;
 mod reply;
 
@@ -22,12 +23,16 @@ use crate::cluster::Secret;
 use crate::types::DiskId;
 use crate::wire::{Context, Hello, Place, Stale, Verifier, path};
 
+use lane::Lane;
 pub use listen::{Server, bind};
 
-/// How many requests are worked on at a time; what comes on top is told that the node is busy.
-const MAX_REQUESTS: usize = 1024;
-/// How many messages of Raft are worked on at a time. They have a lane of their own: without them nothing goes on.
-const MAX_RAFT_MESSAGES: usize = 1024;
+/// How many requests of a kind are worked on at a time, and what their bodies take together, in bytes; what comes on top
+/// is told that the node is busy. Without greetings and the messages of Raft nothing goes on.
+const GREETINGS: (usize, usize) = (256, 32 << 20);
+const RAFT_MESSAGES: (usize, usize) = (1024, 256 << 20);
+const SMALL_REQUESTS: (usize, usize) = (1024, 128 << 20);
+/// How many chunks may be on their way in at a time.
+const CHUNKS: usize = 1024;
 /// How many bytes of chunks may be on their way in or out, in units of 4 KiB: 256 MiB.
 const CHUNK_PERMITS: usize = (256 << 20) / CHUNK_UNIT;
 const CHUNK_UNIT: usize = 4096;
@@ -69,8 +74,10 @@ pub trait Backend: Send + Sync + 'static {
 struct State {
     backend: Arc<dyn Backend>,
     verifier: Verifier,
-    requests: Arc<Semaphore>,
-    raft_messages: Arc<Semaphore>,
+    greetings: Lane,
+    raft_messages: Lane,
+    small_requests: Lane,
+    chunks: Semaphore,
     chunk_units: Arc<Semaphore>,
 }
 
@@ -79,14 +86,18 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
     let state = Arc::new(State {
         backend,
         verifier: Verifier::new(secret),
-        requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-        raft_messages: Arc::new(Semaphore::new(MAX_RAFT_MESSAGES)),
+        greetings: Lane::new(GREETINGS.0, GREETINGS.1),
+        raft_messages: Lane::new(RAFT_MESSAGES.0, RAFT_MESSAGES.1),
+        small_requests: Lane::new(SMALL_REQUESTS.0, SMALL_REQUESTS.1),
+        chunks: Semaphore::new(CHUNKS),
         chunk_units: Arc::new(Semaphore::new(CHUNK_PERMITS)),
     });
-    let small = Router::new()
+    let greetings = Router::new()
         .route(path::VIEW, get(groups::view))
         .route(path::HELLO, post(groups::hello))
         .route(path::OVERVIEW, get(groups::overview))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), admission::greeting));
+    let small = Router::new()
         .route("/v1/groups/{group}/command", post(groups::command))
         .route("/v1/groups/{group}/query", post(groups::query))
         .route("/v1/disks/{disk}/chunks/{chunk}", get(chunks::read))
@@ -105,6 +116,7 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
         .layer(axum::middleware::from_fn_with_state(state.clone(), admission::chunk));
     Router::new()
         .route(path::HEALTH, get(groups::health))
+        .merge(greetings)
         .merge(small)
         .merge(raft)
         .merge(chunk)
