@@ -386,6 +386,11 @@ impl Peers {
         up.flat_map(|peer| peer.disks.iter().filter(|news| news.up).map(|news| news.id)).collect()
     }
 
+    /// The bytes that are free on a disk of another node, as that node said last.
+    pub fn free(&self, disk: DiskId) -> Option<u64> {
+        self.nodes.values().flat_map(|peer| &peer.disks).find(|news| news.id == disk).map(|news| news.free)
+    }
+
     /// For how long nobody heard of a disk that is not up.
     pub fn silent_for(&self, disk: DiskId) -> Duration {
         self.seen.get(&disk).unwrap_or(&self.began).elapsed()

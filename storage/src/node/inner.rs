@@ -502,6 +502,15 @@ impl World for View {
         Disks::repair_disk(&*self.inner, id).filter(|_| Disks::is_up(&*self.inner, id))
     }
 
+    fn has_room(&self, id: DiskId, len: u32) -> bool {
+        let free = match self.inner.open_disk(id) {
+            Some(disk) => Some(disk.store.usage().free),
+            None => self.inner.peers.lock().free(id),
+        };
+        // Where nothing is known the disk itself says so. The reserve of others is taken to be ours.
+        free.is_none_or(|free| free >= self.inner.options.reserve_bytes.saturating_add(len.into()))
+    }
+
     fn release(&self, disk: DiskId, chunk: ChunkId, epoch: Epoch) -> BoxFuture<'_, Result<bool, DiskError>> {
         async move {
             let gone = || DiskError::Unavailable("the disk went down".to_owned());

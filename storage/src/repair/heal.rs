@@ -15,7 +15,7 @@ use crate::client::{DiskError, RepairService, ServiceError};
 use crate::meta::record::RepairEntry;
 use crate::meta::{Answer, Command, Query};
 use crate::placement;
-use crate::types::{ChunkId, ClusterMap, DiskId, GroupId, UnixMillis, now_ms};
+use crate::types::{ChunkId, ClusterMap, DiskId, GroupId, MAX_CHUNK_LEN, UnixMillis, now_ms};
 use crate::wire::Stat;
 
 /// Entries in one round.
@@ -190,12 +190,41 @@ impl Heal<'_> {
                 Err(_) => need.missing.push(disk),
             }
         }
+        let is_full = self.pass_over_full(&chunk, &mut need).await;
         if !need.missing.is_empty()
             && let Err(error) = self.copy(&chunk, entry, &need).await
         {
             return End::Waits(Some(error));
         }
+        if is_full {
+            return End::Waits(Some(DiskError::Full));
+        }
         if need.waits { End::Waits(None) } else { End::Done }
+    }
+
+    /// Homes without room are passed over for the next disks that have some, so that there are as many copies; whether
+    /// there are any. The chunk stays queued until its homes have it, and nothing is read for them until then.
+    async fn pass_over_full(&self, chunk: &ChunkId, need: &mut Need) -> bool {
+        let len = need.len.unwrap_or(MAX_CHUNK_LEN as u32);
+        let has_room = |disk: &DiskId| self.world.has_room(*disk, len);
+        let (roomy, full): (Vec<_>, Vec<_>) = std::mem::take(&mut need.missing).into_iter().partition(has_room);
+        need.missing = roomy;
+        let mut lacking = full.len();
+        for disk in placement::order(chunk, self.map).into_iter().skip(self.map.copies()) {
+            if lacking == 0 {
+                break;
+            }
+            let Some(service) = self.world.repair_disk(disk) else { continue };
+            match service.stat(vec![*chunk]).await.as_deref() {
+                Ok([Some(_)]) => lacking -= 1,
+                Ok([None]) if has_room(&disk) => {
+                    need.missing.push(disk);
+                    lacking -= 1;
+                }
+                _ => {}
+            }
+        }
+        !full.is_empty()
     }
 
     /// Reads a verified copy and stores it on the homes that lack it.
@@ -269,3 +298,7 @@ async fn read_whole(service: &dyn RepairService, chunk: &ChunkId, len: Option<u3
     let checked = tokio::task::spawn_blocking(move || hashes_to(&chunk, &data).then_some(data)).await;
     checked.map_err(|error| DiskError::Unavailable(error.to_string()))?.ok_or(DiskError::Corrupt)
 }
+
+#[cfg(test)]
+#[path = "heal_test.rs"]
+mod tests;

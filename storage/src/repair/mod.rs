@@ -6,6 +6,8 @@
 
 pub(crate) mod buckets;
 mod collect;
+#[cfg(test)]
+mod fake;
 mod heal;
 mod pace;
 mod plan;
@@ -54,6 +56,9 @@ pub trait World: Send + Sync + 'static {
 
     /// A disk that is up, wherever it is.
     fn repair_disk(&self, id: DiskId) -> Option<Arc<dyn RepairService>>;
+
+    /// Whether a disk has room for a chunk of so many bytes, as far as this node knows.
+    fn has_room(&self, id: DiskId, len: u32) -> bool;
 
     /// Lets go of a chunk on a disk of this node, whose homes are all elsewhere and hold it under the map of this epoch;
     /// whether it did.

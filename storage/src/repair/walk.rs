@@ -35,6 +35,9 @@ const FRESH_MS: u64 = 10_000;
 const MAP_SPREADS: Duration = Duration::from_secs(2);
 /// How often a walk that rests looks whether the cluster has changed.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How often a walk tries again what failed, and the rest before what a group did not answer is asked again.
+const RETRIES: usize = 8;
+const RETRY_PAUSE: Duration = Duration::from_secs(4);
 /// Drops that are under way at a time; they share an fsync.
 const DROPS_AT_A_TIME: usize = 64;
 
@@ -53,7 +56,7 @@ enum StepError {
 pub async fn walk_disk(world: Arc<dyn World>, disk: DiskId, store: Arc<ChunkStore>) {
     let mut checked: Option<Checked> = None;
     let mut seen = (world.generation(), now_ms(), Instant::now());
-    let mut walk = Walk { world, disk, store, misplaced: 0, unsettled: false, new_map_ms: 0 };
+    let mut walk = Walk { world, disk, store, misplaced: 0, unsettled: false, new_map_ms: 0, left: Vec::new() };
     loop {
         let every = share_of_grace(&*walk.world, 8, Duration::from_millis(500), Duration::from_secs(6 * 60 * 60));
         let begun = Instant::now();
@@ -121,6 +124,20 @@ struct Walk {
     unsettled: bool,
     /// Since when all chunks are written by the map of now.
     new_map_ms: UnixMillis,
+    /// The groups that did not answer, and after which chunk.
+    left: Vec<(GroupId, Option<ChunkId>)>,
+}
+
+/// Rests for `pause`; `false` where something more urgent is `due`.
+async fn rest(pause: Duration, due: &impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < pause {
+        tokio::time::sleep(pause.saturating_sub(begun.elapsed()).min(GLANCE)).await;
+        if due() {
+            return false;
+        }
+    }
+    true
 }
 
 impl Walk {
@@ -131,30 +148,65 @@ impl Walk {
         self.all(pause, false, due).await
     }
 
-    /// Goes over all chunks once, with a pause after each step; `false` where it was cut off: by an error, or because
-    /// something more urgent is `due`.
+    /// Goes over all chunks once, with a pause after each step; `false` where something is left: by an error, or because
+    /// something more urgent is `due`. A group that does not answer is passed over, and asked again when the others are
+    /// done, from where it failed: it is not in the way of what the disk has of others.
     async fn all(&mut self, pause: Duration, check_homes: bool, due: impl Fn() -> bool) -> bool {
-        let mut after = None;
-        loop {
-            match self.step(after, check_homes).await {
-                Ok(Some(last)) => after = Some(last),
-                Ok(None) => return true,
-                Err(error) => {
-                    tracing::debug!(disk = %self.disk, %error, "the walk over a disk waits");
-                    return false;
-                }
+        self.left.clear();
+        if !self.pass(None, None, pause, check_homes, &due).await {
+            return false;
+        }
+        let world = self.world.clone();
+        let generation = world.generation();
+        for _ in 0..RETRIES {
+            if self.left.is_empty() {
+                return true;
             }
-            let begun = Instant::now();
-            while begun.elapsed() < pause {
-                tokio::time::sleep(pause.saturating_sub(begun.elapsed()).min(GLANCE)).await;
-                if due() {
+            if !rest(RETRY_PAUSE, &|| due() || world.generation() != generation).await {
+                return false;
+            }
+            for (group, after) in std::mem::take(&mut self.left) {
+                if !self.pass(after, Some(group), pause, check_homes, &due).await {
                     return false;
                 }
             }
         }
+        self.left.is_empty()
     }
 
-    /// Looks at the chunks after `after`; the last one of them, if there are more.
+    /// Goes over the chunks after `after`, of one group or of all; `false` where it was cut off.
+    async fn pass(
+        &mut self,
+        mut after: Option<ChunkId>,
+        only: Option<GroupId>,
+        pause: Duration,
+        check_homes: bool,
+        due: &impl Fn() -> bool,
+    ) -> bool {
+        let mut failures = 0;
+        loop {
+            let mut pause = pause;
+            match self.step(after, check_homes).await {
+                Ok(Some(last)) if only.is_none_or(|group| last.group <= group) => after = Some(last),
+                Ok(_) => return true,
+                // The disk's own; what hangs or is gone is for others to see.
+                Err(error) if failures < RETRIES => {
+                    tracing::debug!(disk = %self.disk, %error, "the walk over a disk waits");
+                    failures += 1;
+                    pause = RETRY_PAUSE;
+                }
+                Err(error) => {
+                    tracing::warn!(disk = %self.disk, %error, "the walk over a disk is given up");
+                    return false;
+                }
+            }
+            if !rest(pause, due).await {
+                return false;
+            }
+        }
+    }
+
+    /// Looks at the chunks after `after`, group by group; where to go on, if there are more.
     async fn step(&mut self, after: Option<ChunkId>, check_homes: bool) -> Result<Option<ChunkId>, StepError> {
         let store = self.store.clone();
         let chunks = tokio::task::spawn_blocking(move || store.list(after, STEP))
@@ -162,15 +214,23 @@ impl Walk {
             .map_err(|error| DiskError::Unavailable(error.to_string()))??;
         let last = chunks.last().map(|(id, _)| *id).filter(|_| chunks.len() == STEP);
         let map = self.world.client().map();
+        let mut done = after;
         // The list is in the order of the groups.
         for chunks in chunks.chunk_by(|(left, _), (right, _)| left.group == right.group) {
-            match chunks.first().map(|(first, _)| first.group) {
-                Some(group) if map.metadata_groups().any(|known| known == group) => {
-                    self.settle(group, chunks, check_homes).await?;
+            let Some((group, of_group)) = chunks.last().map(|(last, _)| (last.group, *last)) else { continue };
+            // Of a group that the map does not have nobody can be asked: a doubt keeps the chunk.
+            if map.metadata_groups().any(|known| known == group) {
+                match self.settle(group, chunks, check_homes).await {
+                    Ok(()) => {}
+                    Err(StepError::Disk(error)) => return Err(error.into()),
+                    Err(error) => {
+                        tracing::debug!(disk = %self.disk, %group, %error, "the walk passes over a group for now");
+                        self.left.push((group, done));
+                        return Ok(Some(ChunkId { group, hash: [0xff; 32] }));
+                    }
                 }
-                // Of a group that the map does not have nobody can be asked: a doubt keeps the chunk.
-                _ => {}
             }
+            done = Some(of_group);
         }
         Ok(last)
     }
@@ -239,7 +299,7 @@ impl Walk {
             }
         }
         by_disk.remove(&self.disk);
-        let mut missing = HashSet::new();
+        let (mut missing, mut unknown) = (HashSet::new(), HashSet::new());
         for (disk, chunks) in by_disk {
             // Where it is down, it will come up, and this is done again.
             let Some(home) = self.world.repair_disk(disk) else {
@@ -247,12 +307,23 @@ impl Walk {
                     .extend(misplaced.iter().filter(|(_, homes)| homes.contains(&disk)).map(|(chunk, _)| chunk.hash));
                 continue;
             };
-            let stats = home.stat(chunks.clone()).await?;
+            let stats = match home.stat(chunks.clone()).await {
+                Ok(stats) if stats.len() == chunks.len() => stats,
+                // It is asked again by the next walk; what it does not answer for stays where it is.
+                answer => {
+                    tracing::debug!(disk = %self.disk, home = %disk, error = ?answer.err(), "a home does not answer");
+                    self.unsettled = true;
+                    let asked = misplaced.iter().filter(|(_, homes)| homes.contains(&disk));
+                    unknown.extend(asked.map(|(chunk, _)| chunk.hash));
+                    continue;
+                }
+            };
             missing.extend(chunks.iter().zip(stats).filter(|(_, stat)| stat.is_none()).map(|(chunk, _)| chunk.hash));
         }
         self.unsettled |= !misplaced.is_empty();
         for (chunk, homes) in misplaced {
-            if missing.contains(&chunk.hash) || homes.is_empty() || !self.hand_over(chunk, &homes, map.epoch).await {
+            let is_held = !missing.contains(&chunk.hash) && !unknown.contains(&chunk.hash) && !homes.is_empty();
+            if !is_held || !self.hand_over(chunk, &homes, map.epoch).await {
                 self.misplaced += 1;
             }
         }
@@ -292,3 +363,7 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "walk_test.rs"]
+mod tests;
