@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_storage::client::{Client, DiskService, Disks, MetaService, RepairService, ServiceError};
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, UserRecord};
@@ -26,6 +27,8 @@ pub struct State {
     pub full: Vec<BucketId>,
     /// How often the root group was asked something.
     pub root_queries: usize,
+    /// How long the metadata group takes for each answer.
+    pub delay: Duration,
     last_id: u64,
 }
 
@@ -177,7 +180,14 @@ impl MetaService for Fake {
         let mut state = self.0.lock();
         state.root_queries += usize::from(group == ROOT_GROUP);
         let answer = state.query(query);
-        async move { Ok(answer) }.boxed()
+        let delay = if group == ROOT_GROUP { Duration::ZERO } else { state.delay };
+        async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            Ok(answer)
+        }
+        .boxed()
     }
 }
 

@@ -236,6 +236,18 @@ async fn the_age_is_that_of_the_first_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_passes_between_the_body_and_its_command_makes_it_older() {
+    let fake = Fake::new(1);
+    let body = store(&fake.path(settings()), 2).await.unwrap().body;
+    let since = Since::now();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let NewBody::Chunks { oldest_touch_age_ms, .. } = super::super::aged(&body, &since) else {
+        panic!("not in chunks")
+    };
+    assert!((100_000..101_000).contains(&oldest_touch_age_ms), "{oldest_touch_age_ms}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_touch_forgets_copies_that_are_gone_and_fails_without_a_quorum() {
     let fake = Fake::new(3);
     let path = fake.path(DataSettings { third_copy_wait: Duration::from_secs(1), ..settings() });

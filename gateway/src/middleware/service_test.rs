@@ -426,3 +426,36 @@ async fn a_panic_is_an_internal_error_of_its_request_alone() {
     assert_eq!(setup.ask("", "GET", "/_cairn/health/ready", "").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(setup.ask("", "GET", "/_cairn/health/live", "").await.status, StatusCode::OK);
 }
+
+#[tokio::test(start_paused = true)]
+async fn copies_and_completes_that_take_long_answer_early_and_fail_in_the_body() {
+    let setup = setup();
+    let copy: &[(&'static str, &str)] = &[("x-amz-copy-source", "annas/k")];
+    let complete =
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>";
+    let upload = "uploadId=00000000000000000000000000000001";
+    for (method, uri, headers, body) in [
+        ("PUT", "/annas/copy".to_owned(), copy, ""),
+        ("PUT", format!("/annas/copy?partNumber=1&{upload}"), copy, ""),
+        ("POST", format!("/annas/copy?{upload}"), &[], complete),
+    ] {
+        // The cluster in memory knows no objects, after a while.
+        setup.fake.0.lock().delay = std::time::Duration::from_secs(1);
+        let seen = setup.ask_with("anna", method, &uri, body, headers).await;
+        assert_eq!(seen.status, StatusCode::INTERNAL_SERVER_ERROR, "{uri}");
+        setup.fake.0.lock().delay = std::time::Duration::from_secs(20);
+        let seen = setup.ask_with("anna", method, &uri, body, headers).await;
+        assert_eq!(seen.status, StatusCode::OK, "{uri}");
+        assert_eq!(seen.headers.get("content-type").unwrap(), "application/xml");
+        let id = seen.headers.get("x-amz-request-id").unwrap().to_str().unwrap();
+        let (prolog, rest) = seen.body.split_at(xml::PROLOG.len());
+        assert_eq!(prolog, xml::PROLOG);
+        let document = rest.trim_start_matches(' ');
+        assert!(document.len() < rest.len(), "{uri} {}", seen.body);
+        assert!(document.starts_with("<Error><Code>InternalError</Code>"), "{uri} {}", seen.body);
+        assert!(rest.contains(&format!("<RequestId>{id}</RequestId>")), "{}", seen.body);
+        if method == "PUT" {
+            assert_eq!(seen.left, Left::Finished, "the connection goes on");
+        }
+    }
+}
