@@ -1,6 +1,7 @@
 use super::super::check::check;
 use super::super::command::{Command, NewBody};
 use super::super::overlay::Read;
+use super::super::query::Wanted;
 use super::super::testing::{BUCKET, Rig, create_bucket, dump, fresh_store, open_db, put};
 use super::*;
 use crate::types::ROOT_GROUP;
@@ -163,4 +164,48 @@ fn six_thousand_puts_of_four_kibibytes_apply_in_seconds() {
     let took = started.elapsed();
     eprintln!("6,400 puts of 4 KiB in {took:?}");
     assert!(took.as_secs() < 30, "{took:?}");
+}
+
+#[test]
+fn an_answer_from_memory_is_the_right_one_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = GroupId(3);
+    let mut rig = Rig::over(GroupStore::open(open_db(dir.path()), group).unwrap());
+    rig.run(create_bucket(BUCKET)).unwrap();
+    rig.put_chunks("chunks", &[5; 900]);
+    rig.put_bytes("inline", b"bytes");
+    let upload = rig.create_upload("parts");
+    let parts = vec![rig.put_part("parts", upload, 1, &[7; 300]), rig.put_part("parts", upload, 2, &[7; 300])];
+    rig.complete("parts", upload, parts, 4200).unwrap();
+    let object = |key: &str, wanted| Query::Object { bucket: BUCKET, key: key.to_owned(), wanted, limit: 10_000 };
+    let queries = [
+        object("chunks", Wanted::All),
+        object("chunks", Wanted::From(4000)),
+        object("inline", Wanted::All),
+        object("parts", Wanted::All),
+        object("parts", Wanted::Part(2)),
+        object("missing", Wanted::All),
+        Query::Bucket { bucket: BUCKET },
+        Query::Statistics,
+        Query::Clock,
+    ];
+    let answers: Vec<_> = queries.iter().map(|query| rig.ask(query.clone())).collect();
+    for (query, answer) in queries.iter().zip(&answers) {
+        assert_eq!(rig.store.query_in_memory(query).unwrap().as_ref(), Some(answer), "what was just written");
+    }
+    for cf in Cf::ALL {
+        rig.store.db.flush_cf(&handle(&rig.store.db, cf).unwrap()).unwrap();
+    }
+    drop(rig);
+
+    let store = GroupStore::open(open_db(dir.path()), group).unwrap();
+    assert_eq!(store.query_in_memory(&queries[0]).unwrap(), None, "nothing was read yet");
+    for (query, answer) in queries.iter().zip(&answers) {
+        let found = store.query_in_memory(query).unwrap();
+        assert!(found.is_none() || found.as_ref() == Some(answer), "{query:?}");
+        assert_eq!(store.query(query).unwrap(), *answer);
+        assert_eq!(store.query_in_memory(query).unwrap().as_ref(), Some(answer), "{query:?}");
+    }
+    let list = Query::Referenced { hashes: vec![[0; 32]] };
+    assert_eq!(store.query_in_memory(&list).unwrap(), None, "it may read much");
 }

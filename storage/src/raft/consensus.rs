@@ -132,7 +132,6 @@ pub(super) fn config(settings: &Settings) -> Result<openraft::Config, openraft::
         // Snapshots are markers, taken by bytes of log; see `upkeep`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 600_000,
         api_channel_size: Some(4096),
         notification_channel_size: Some(4096),
         state_machine_channel_size: Some(256),

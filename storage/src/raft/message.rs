@@ -83,6 +83,8 @@ pub(super) enum Reply {
     Refused(String),
     /// The disks have no room for what the command adds.
     Full,
+    /// The snapshot has arrived and is being installed: ask again.
+    Installing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use openraft::{OptionalSend, StorageError};
 use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 
-use super::consensus::{Consensus, Snapshot, Vote};
+use super::consensus::{Consensus, LogId, Snapshot, Vote};
 use super::message::{Address, AppendV1, Body, Message, Reply};
 use super::replica::Replica;
 use super::replicas::Inner;
@@ -46,6 +46,10 @@ pub trait RemoteTransport: Send + Sync + 'static {
 }
 
 type Failure = RPCError<Consensus>;
+
+/// How long one message of a snapshot may take. The whole may take as long as it does: its end is asked for again until it
+/// is installed.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn unreachable(why: impl ToString) -> Unreachable<Consensus> {
     Unreachable::from_string(why)
@@ -128,7 +132,7 @@ impl Connection {
             Route::Local(replica) => replica.receive_frame(transfer, number, frame).await.map_err(unreachable),
             Route::Remote(transport, to) => {
                 let body = Body::SnapshotFrame { transfer, number, frame: ByteBuf::from(frame) };
-                match self.send(&*transport, to, body, Duration::from_secs(30)).await? {
+                match self.send(&*transport, to, body, FRAME_TIMEOUT).await? {
                     Reply::SnapshotFrame => Ok(()),
                     _ => Err(unreachable("the reply is of another kind")),
                 }
@@ -142,18 +146,23 @@ impl Connection {
         sent: Sent,
         vote: Vote,
         meta: &super::consensus::SnapshotMeta,
-        timeout: Duration,
     ) -> Result<Vote, Unreachable<Consensus>> {
-        match self.route()? {
-            Route::Local(replica) => {
-                replica.finish_transfer(transfer, sent, vote, meta.clone()).await.map_err(unreachable)
-            }
-            Route::Remote(transport, to) => {
-                let body = Body::snapshot_end(transfer, sent, &vote, meta);
-                match self.send(&*transport, to, body, timeout).await? {
-                    Reply::SnapshotEnd(vote) => Ok(vote.into()),
-                    _ => Err(unreachable("the reply is of another kind")),
+        loop {
+            let vote = match self.route()? {
+                Route::Local(replica) => {
+                    replica.finish_transfer(transfer, sent, vote, meta.clone()).await.map_err(unreachable)?
                 }
+                Route::Remote(transport, to) => {
+                    let body = Body::snapshot_end(transfer, sent, &vote, meta);
+                    match self.send(&*transport, to, body, FRAME_TIMEOUT).await? {
+                        Reply::SnapshotEnd(vote) => Some(vote.into()),
+                        Reply::Installing => None,
+                        _ => return Err(unreachable("the reply is of another kind")),
+                    }
+                }
+            };
+            if let Some(vote) = vote {
+                return Ok(vote);
             }
         }
     }
@@ -268,9 +277,12 @@ impl RaftNetworkV2<Consensus> for Connection {
         vote: Vote,
         snapshot: Snapshot<SnapshotData>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<SnapshotResponse<Consensus>, StreamingError<Consensus>> {
         let Snapshot { meta, snapshot: mut frames } = snapshot;
+        let replicas = self.registry.upgrade().map(|registry| registry.replicas(self.group)).unwrap_or_default();
+        let sender = replicas.iter().find(|replica| replica.disk.disk() == self.from);
+        let _hold = sender.map(|sender| sender.sending.begin(meta.last_log_id.as_ref().map_or(0, LogId::index)));
         let transfer = rand::random();
         let mut number = 0;
         let mut digest = Digest::default();
@@ -291,7 +303,7 @@ impl RaftNetworkV2<Consensus> for Connection {
                 number += 1;
             }
             let sent = Sent { frames: number, digest: digest.finish() };
-            let vote = self.send_end(transfer, sent, vote, &meta, option.soft_ttl()).await?;
+            let vote = self.send_end(transfer, sent, vote, &meta).await?;
             metrics::counter!("cairn_raft_snapshots_sent_total").increment(1);
             Ok(SnapshotResponse::new(vote))
         };

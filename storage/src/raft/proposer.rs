@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::codec;
 use super::consensus::{Consensus, Proposal, Raft};
+use super::log_store::Log;
 use super::settings::Settings;
 use crate::meta::{Batch, Envelope, Outcome, Rejection};
 use crate::types::{DiskId, GroupId, ReplicaId, now_ms};
@@ -86,11 +87,13 @@ pub(super) struct Proposer {
 }
 
 impl Proposer {
-    pub(super) fn start(group: GroupId, raft: Raft, settings: &Settings) -> Self {
+    pub(super) fn start(group: GroupId, raft: Raft, log: Log, settings: &Settings) -> Self {
         let (queue, receiver) = mpsc::channel(settings.queued_commands);
         let statistics = Arc::new(ProposerStatistics::default());
         let task = Task {
             raft,
+            log,
+            log_bound: settings.log_held_bytes,
             queue: receiver,
             held: None,
             max_commands: settings.entry_commands,
@@ -142,8 +145,20 @@ impl Figures {
     }
 }
 
+/// How long each entry waits at the bound of the log.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// How long the next entry waits because the log is so long: not at all up to half of its bound, and from there on longer
+/// with each byte. A log grows past where it would be cut only while somebody is catching up.
+fn rest(log_bytes: u64, bound: u64) -> Duration {
+    let over = log_bytes.saturating_sub(bound / 2) as f64 / (bound / 2).max(1) as f64;
+    LONGEST_REST.mul_f64(over.min(1.0))
+}
+
 struct Task {
     raft: Raft,
+    log: Log,
+    log_bound: u64,
     queue: mpsc::Receiver<Pending>,
     /// What did not fit into the entry before.
     held: Option<Pending>,
@@ -161,6 +176,15 @@ impl Task {
             if under_way.len() >= self.max_under_way {
                 under_way.next().await;
                 continue;
+            }
+            let rest = rest(self.log.bytes(), self.log_bound);
+            if !rest.is_zero() {
+                metrics::counter!("cairn_raft_slowed_total").increment(1);
+                let answers = async { while under_way.next().await.is_some() {} };
+                let until = tokio::time::Instant::now() + rest;
+                // What is under way is answered meanwhile.
+                let _ = tokio::time::timeout_at(until, answers).await;
+                tokio::time::sleep_until(until).await;
             }
             let first = match self.held.take() {
                 Some(held) => held,
@@ -240,5 +264,20 @@ impl Task {
 fn answer_all(waiters: Vec<Waiter>, missed: &Missed) {
     for waiter in waiters {
         let _ = waiter.send(Err(missed.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_the_log_is_past_half_of_its_bound_the_longer_each_entry_waits() {
+        assert_eq!(rest(0, 1 << 30), Duration::ZERO);
+        assert_eq!(rest(1 << 29, 1 << 30), Duration::ZERO);
+        assert_eq!(rest(3 << 28, 1 << 30), LONGEST_REST / 2);
+        assert_eq!(rest(1 << 30, 1 << 30), LONGEST_REST);
+        assert_eq!(rest(u64::MAX, 1 << 30), LONGEST_REST, "it never stops");
+        assert_eq!(rest(5, 0), LONGEST_REST);
     }
 }

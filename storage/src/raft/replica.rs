@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
 use parking_lot::Mutex;
@@ -21,9 +23,18 @@ use super::read::ReadRounds;
 use super::room::Rooms;
 use super::state_machine::{Broken, SnapshotData};
 use super::store::{StateMachineStore, StoreError};
-use super::transfer::{Incoming, Received, Sent};
+use super::transfer::{Incoming, Sending, Sent};
 use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
 use crate::types::{DiskId, GroupId, ReplicaId};
+
+/// How long the sender of a snapshot is kept waiting for its installation before it is told to ask again.
+const INSTALL_ANSWER: Duration = Duration::from_secs(20);
+
+/// A snapshot that has arrived and is being installed, however long that takes.
+pub(super) struct Installing {
+    transfer: u64,
+    done: Shared<BoxFuture<'static, Result<Vote, String>>>,
+}
 
 /// How long the end of a replica is waited for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +53,8 @@ pub(super) struct Replica {
     pub(super) installed: Arc<AtomicU64>,
     pub(super) broken: Broken,
     pub(super) incoming: Mutex<Option<Incoming>>,
+    pub(super) installing: Mutex<Option<Installing>>,
+    pub(super) sending: Arc<Sending>,
     pub(super) stopped: AtomicBool,
     pub(super) rooms: Arc<Rooms>,
 }
@@ -174,21 +187,48 @@ impl Replica {
         Ok(())
     }
 
-    /// Installs the snapshot whose pieces have arrived; answers with this replica's vote.
+    /// Installs the snapshot whose pieces have arrived; answers with this replica's vote, or with nothing while that goes
+    /// on: then it is to be asked again.
     pub(super) async fn finish_transfer(
         &self,
         transfer: u64,
         sent: Sent,
         vote: Vote,
         meta: SnapshotMeta,
-    ) -> io::Result<Vote> {
+    ) -> io::Result<Option<Vote>> {
+        let done = self.install(transfer, sent, vote, meta)?;
+        match tokio::time::timeout(INSTALL_ANSWER, done).await {
+            Ok(vote) => vote.map(Some).map_err(io::Error::other),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Begins the installation of a transfer, unless it has been begun.
+    fn install(
+        &self,
+        transfer: u64,
+        sent: Sent,
+        vote: Vote,
+        meta: SnapshotMeta,
+    ) -> io::Result<Shared<BoxFuture<'static, Result<Vote, String>>>> {
+        let mut installing = self.installing.lock();
+        if let Some(current) = installing.as_ref().filter(|current| current.transfer == transfer) {
+            return Ok(current.done.clone());
+        }
         let incoming = self.incoming.lock().take_if(|incoming| incoming.is_at(transfer, sent.frames));
         let incoming = incoming.ok_or_else(|| io::Error::other("pieces of the snapshot are missing"))?;
-        let received: Received =
-            tokio::task::spawn_blocking(move || incoming.finish(sent.digest)).await.map_err(io::Error::other)??;
-        let snapshot: Snapshot<SnapshotData> = Snapshot { meta, snapshot: Box::new(received) };
-        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
-        Ok(response.vote)
+        let raft = self.raft.clone();
+        let install = async move {
+            let received = tokio::task::spawn_blocking(move || incoming.finish(sent.digest)).await;
+            let received = received.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            let snapshot: Snapshot<SnapshotData> = Snapshot { meta, snapshot: Box::new(received) };
+            let response = raft.install_full_snapshot(vote, snapshot).await;
+            response.map(|response| response.vote).map_err(|error| error.to_string())
+        };
+        let task = tokio::spawn(install);
+        let done = async move { task.await.unwrap_or_else(|error| Err(error.to_string())) }.boxed().shared();
+        *installing = Some(Installing { transfer, done: done.clone() });
+        Ok(done)
     }
 
     /// If it leads: makes the voter that has most of its log lead, of those that `may`, so that nobody waits for an

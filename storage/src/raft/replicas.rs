@@ -219,7 +219,7 @@ impl Replicas {
             group,
             id: replica,
             disk: db.clone(),
-            proposer: Proposer::start(group, raft.clone(), settings),
+            proposer: Proposer::start(group, raft.clone(), log.clone(), settings),
             rounds: ReadRounds::start(raft.clone(), settings),
             raft,
             log,
@@ -228,6 +228,8 @@ impl Replicas {
             installed,
             broken,
             incoming: Mutex::default(),
+            installing: Mutex::default(),
+            sending: Arc::default(),
             stopped: AtomicBool::new(false),
             rooms: self.inner.rooms.clone(),
         });

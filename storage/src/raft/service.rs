@@ -411,7 +411,7 @@ async fn answer_peer(target: &Replica, body: Body) -> Result<Reply, Box<dyn std:
             let sent = Sent { frames, digest };
             let meta = SnapshotMeta { last_log_id: last.map(LogId::from), last_membership: membership.try_into()? };
             let vote = target.finish_transfer(transfer, sent, vote.into(), meta).await?;
-            Reply::SnapshotEnd((&vote).into())
+            vote.map_or(Reply::Installing, |vote| Reply::SnapshotEnd((&vote).into()))
         }
         _ => Reply::Refused("not a message of a replica".to_owned()),
     })

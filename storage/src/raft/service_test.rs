@@ -101,6 +101,55 @@ async fn a_process_that_was_cut_off_catches_up_by_a_snapshot_over_the_wire() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_fell_behind_catches_up_by_one_snapshot_while_others_write() {
+    let small = Settings { log_bytes: 2 << 20, log_entries: 4, log_cache_bytes: 1 << 20, ..settings() };
+    let mut network = Network::formed(small).await;
+    for number in 0..320 {
+        network.gateway.put(1_000_000 + number).await;
+    }
+    let cut = network.follower().await;
+    let ends = network.wires.cut(disk(cut));
+    network.process(cut).remove(cut).await;
+    let number = std::sync::atomic::AtomicU64::new(0);
+    let write = async || {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let result = network.gateway.replicas.command(GROUP, envelope(number, 256 << 10)).await;
+        result.expect("an answer").expect("an outcome");
+    };
+    for _ in 0..60 {
+        write().await;
+    }
+    for number in (1..=3).filter(|number| *number != cut) {
+        let process = &network.processes[number as usize - 1];
+        process.until("a cut of the log", |process| process.status(number).purged_index > Some(330)).await;
+    }
+    // Twenty pieces and more: while they are under way more is written than a log keeps otherwise.
+    *network.wires.snapshot_pause.lock() = Duration::from_millis(50);
+    network.wires.connect(disk(cut), &ends.unwrap());
+    let process = &mut network.processes[cut as usize - 1];
+    process.start(cut, Origin::Existing).await;
+    let gateway = &network.gateway;
+    let write = async || {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let result = gateway.replicas.command(GROUP, envelope(number, 256 << 10)).await;
+        result.expect("an answer").expect("an outcome");
+    };
+    let process = &network.processes[cut as usize - 1];
+    let began = tokio::time::Instant::now();
+    while process.status(cut).installed_snapshots == 0 {
+        write().await;
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+    let target = number.load(std::sync::atomic::Ordering::Relaxed) + 320;
+    while process.count_on(cut) < target {
+        write().await;
+        assert!(began.elapsed() < Duration::from_secs(120));
+    }
+    assert_eq!(process.status(cut).installed_snapshots, 1);
+    network.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loss_of_the_leaders_process_is_survived() {
     let mut network = Network::formed(settings()).await;
     network.gateway.put(1).await;

@@ -31,6 +31,9 @@ pub struct Settings {
     pub log_bytes: u64,
     /// See `log_bytes`. A log of four times `log_bytes` is cut however few entries it has.
     pub log_entries: u64,
+    /// Up to so many bytes the log of a leader keeps what a snapshot that it sends will need after it. From half of it on
+    /// commands are slowed down, so that those who fell behind can catch up.
+    pub log_held_bytes: u64,
     /// The most bytes of entries in one append message, unless a single entry has more.
     pub append_bytes: u64,
     /// How often log sizes are looked at and figures are published.
@@ -53,6 +56,7 @@ impl Default for Settings {
             log_cache_bytes: 8 << 20,
             log_bytes: 64 << 20,
             log_entries: 4096,
+            log_held_bytes: 1 << 30,
             append_bytes: 2 << 20,
             upkeep_every: Duration::from_millis(500),
         }

@@ -315,6 +315,8 @@ pub(super) async fn holds(service: &dyn MetaService, number: u64) -> bool {
 #[derive(Default)]
 pub(super) struct Wires {
     ends: parking_lot::Mutex<BTreeMap<DiskId, Replicas>>,
+    /// How long each piece of a snapshot takes.
+    pub(super) snapshot_pause: parking_lot::Mutex<Duration>,
 }
 
 impl Wires {
@@ -338,6 +340,11 @@ impl RemoteTransport for Wires {
         async move {
             let end = self.ends.lock().get(&disk).cloned();
             let end = end.ok_or_else(|| TransportError("cut".to_owned()))?;
+            let body = message::Message::decode(&message).expect("a message of ours").body;
+            if matches!(body, message::Body::SnapshotFrame { .. }) {
+                let pause = *self.snapshot_pause.lock();
+                tokio::time::sleep(pause).await;
+            }
             tokio::time::timeout(timeout, end.handle(message)).await.map_err(|_| TransportError("late".to_owned()))
         }
         .boxed()

@@ -1,14 +1,65 @@
-//! A snapshot on its way in. Its pieces are kept in a file on the receiving disk until all are there, so that a transfer
+//! Snapshots on their way. Out: what must stay of the sender's log until they are there. In: a snapshot on its way in. Its pieces are kept in a file on the receiving disk until all are there, so that a transfer
 //! that breaks off changes nothing, and memory holds one piece at a time.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::store::{SnapshotFrames, StoreError};
 
 /// The greatest piece, in bytes.
 const MAX_FRAME: u32 = 16 << 20;
+
+/// After the end of a transfer the log stays so long still: until then the first entries after it are under way, which
+/// openraft itself does not cut.
+const HELD_AFTER: Duration = Duration::from_secs(5);
+
+/// The snapshots that a replica sends. Whoever gets one needs what comes after it in the log; if that was cut meanwhile it
+/// needs another snapshot, and never catches up.
+#[derive(Default)]
+pub(super) struct Sending(Mutex<BTreeMap<u64, Held>>);
+
+struct Held {
+    /// The last entry in the snapshot.
+    index: u64,
+    ended: Option<Instant>,
+}
+
+impl Sending {
+    /// Keeps what comes after `index` for as long as the answer lives, and a moment longer.
+    pub(super) fn begin(self: &Arc<Self>, index: u64) -> Hold {
+        let mut held = self.0.lock();
+        let number = held.last_key_value().map_or(0, |(last, _)| last + 1);
+        held.insert(number, Held { index, ended: None });
+        Hold { sending: self.clone(), number }
+    }
+
+    /// Up to where the log may be cut, inclusive; `None` where no transfer is under way.
+    pub(super) fn may_be_cut_to(&self) -> Option<u64> {
+        let mut held = self.0.lock();
+        held.retain(|_, held| held.ended.is_none_or(|ended| ended.elapsed() < HELD_AFTER));
+        held.values().map(|held| held.index).min()
+    }
+}
+
+/// A transfer that a replica's log is kept for.
+pub(super) struct Hold {
+    sending: Arc<Sending>,
+    number: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(held) = self.sending.0.lock().get_mut(&self.number) {
+            held.ended = Some(Instant::now());
+        }
+    }
+}
 
 /// A transfer that is under way.
 pub(super) struct Incoming {
@@ -117,6 +168,19 @@ impl SnapshotFrames for Received {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_kept_from_the_oldest_snapshot_that_is_sent_on_until_a_moment_after() {
+        let sending = Arc::new(Sending::default());
+        assert_eq!(sending.may_be_cut_to(), None);
+        let (first, second) = (sending.begin(7), sending.begin(9));
+        assert_eq!(sending.may_be_cut_to(), Some(7));
+        drop(first);
+        assert_eq!(sending.may_be_cut_to(), Some(7), "what comes after it is not under way yet");
+        sending.0.lock().get_mut(&0).unwrap().ended = Instant::now().checked_sub(HELD_AFTER);
+        assert_eq!(sending.may_be_cut_to(), Some(9));
+        drop(second);
+    }
 
     #[test]
     fn pieces_come_out_as_they_went_in_and_the_file_goes() {

@@ -54,6 +54,9 @@ fn tight(settings: &Settings) -> Settings {
 /// sent those entries.
 async fn cut_log(replica: &Replica, settings: &Settings) {
     let Some(index) = replica.log.purge_index(settings) else { return };
+    // Past the bound whoever is sent a snapshot has to begin anew.
+    let held = replica.sending.may_be_cut_to().filter(|_| replica.log.bytes() <= settings.log_held_bytes);
+    let index = held.map_or(index, |held| index.min(held));
     let snapshot = replica.metrics(|metrics| metrics.snapshot.as_ref().map(|id| id.index()));
     let result = if snapshot.is_some_and(|snapshot| snapshot >= index) {
         replica.raft.trigger().purge_log(index).await
