@@ -9,7 +9,7 @@ use super::tests::{eventually, options};
 use super::*;
 use crate::types::{ChunkId, DiskId, now_ms};
 use crate::wire::auth::SignedBody;
-use crate::wire::{Signer, path};
+use crate::wire::{Context, Signer, path};
 
 const STALLED: usize = 1_100;
 
@@ -18,7 +18,9 @@ async fn stall(node: &Node, disk: DiskId, number: usize) -> TcpStream {
     let chunk = ChunkId::of(GroupId(1), &number.to_be_bytes());
     let target = path::chunk(disk, &chunk);
     let mut headers = HeaderMap::new();
-    Signer::new(node.secret()).sign(&mut headers, &Method::PUT, &target, SignedBody::Chunk, now_ms());
+    let map = node.map();
+    let context = Context { cluster: Some((map.cluster, map.generation.stamp())), from: None, to: None };
+    Signer::new(node.secret()).sign(&mut headers, &Method::PUT, &target, SignedBody::Chunk, &context, now_ms());
     let mut head = format!("PUT {target} HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n", 1 << 20);
     for (name, value) in &headers {
         head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
