@@ -172,8 +172,7 @@ fn fill_file_system(path: &Path) {
 
 /// Whether all three replicas of each group have applied the same.
 pub async fn is_level(server: &Server) -> bool {
-    let answer = reqwest::get(format!("{}/_cairn/metrics", server.url())).await.expect("the metrics answer");
-    let text = answer.text().await.expect("text");
+    let text = server.metrics().await;
     let applied = |group: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| line.starts_with("cairn_raft_applied_index{") && line.contains(group));
         lines.filter_map(|line| Some(line.rsplit(' ').next()?.to_owned())).collect()

@@ -46,7 +46,9 @@ async fn restore(running: bool) {
             .await;
         written += 1;
     }
-    let old = cluster.status().await.expect("a status")["nodes"][2]["id"].to_string();
+    let status = cluster.status().await.expect("a status");
+    let mut nodes = status["nodes"].as_array().expect("nodes").iter();
+    let old = nodes.find(|node| node["address"] == *cluster.addresses()[2]).expect("the node")["id"].to_string();
     cluster.kill(2);
     fs::remove_dir_all(&disk).expect("the disk is wiped");
     copy(&image, &disk);

@@ -151,11 +151,17 @@ impl Server {
         kib * 1024
     }
 
+    /// All metrics, in Prometheus' text format.
+    pub async fn metrics(&self) -> String {
+        let answer = self.s3().send("GET", "/_cairn/metrics", "", Vec::new()).await.expect("the metrics answer");
+        answer.text().await.expect("text")
+    }
+
     /// The sum of a metric over all its labels that contain `label`; 0 where it is not there.
     pub async fn metric(&self, name: &str, label: &str) -> f64 {
-        let answer = self.s3().send("GET", "/_cairn/metrics", "", Vec::new()).await.expect("the metrics answer");
-        let text = answer.text().await.expect("text");
-        text.lines()
+        self.metrics()
+            .await
+            .lines()
             .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()

@@ -235,10 +235,6 @@ impl Service {
         if bytes > limits.head_bytes || head.headers.len() > limits.headers {
             return Err(self.head_too_large());
         }
-        if head.headers.contains_key(header::CONTENT_LENGTH) && head.headers.contains_key(header::TRANSFER_ENCODING) {
-            // A proxy before us may have gone by the other one, and the bytes after it be another's request.
-            return Err(S3Error::with(Code::BadRequest, "A body has one length: Content-Length or Transfer-Encoding."));
-        }
         Ok(())
     }
 

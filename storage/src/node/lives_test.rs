@@ -48,8 +48,8 @@ async fn one_of_three_disks_that_comes_from_an_image_neither_votes_nor_takes_dat
     let chunk = put(&node.client(), bucket, "since", b"since").await;
     let (now, other) = (identity(&disk), [dir.path().join("disk1")]);
     eventually("the others keep in mind that it runs", || async {
-        let kept = Kept::load(&other).unwrap_or_else(|| panic!("a map is kept"));
-        kept.places.iter().any(|place| place.disk == now.disk && place.life == now.life())
+        let is_now = |place: &wire::Place| place.disk == now.disk && place.life == now.life();
+        Kept::load(&other).is_some_and(|kept| kept.places.iter().any(is_now))
     })
     .await;
     node.shutdown().await;

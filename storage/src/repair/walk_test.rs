@@ -21,7 +21,8 @@ fn setup(disks: u8) -> Setup {
         store,
         misplaced: 0,
         unsettled: false,
-        new_map_ms: 0,
+        // Nothing is so fresh that its homes are not asked.
+        new_map_ms: u64::MAX,
         left: Vec::new(),
     };
     Setup { world, walk, _directory: directory }
