@@ -130,7 +130,7 @@ struct Walk {
 
 /// Rests for `pause`; `false` where something more urgent is `due`.
 async fn rest(pause: Duration, due: &impl Fn() -> bool) -> bool {
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     while begun.elapsed() < pause {
         tokio::time::sleep(pause.saturating_sub(begun.elapsed()).min(GLANCE)).await;
         if due() {
