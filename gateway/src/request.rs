@@ -23,6 +23,8 @@ pub struct Request {
     /// Empty where the request has no key.
     pub key: String,
     pub query: Params,
+    /// Whether the host names the bucket.
+    pub virtual_host: bool,
     /// With the `x-amz-*` parameters of a presigned query among them.
     pub headers: HeaderMap,
     /// How the body is to be checked while it is read.

@@ -217,6 +217,7 @@ impl Service {
             bucket: target.bucket,
             key: target.key,
             query: target.query,
+            virtual_host: target.virtual_host,
             headers: head.headers,
             payload: signed.payload,
             body: Unread::new(body),

@@ -59,6 +59,7 @@ pub(super) async fn answer(
         bucket: target.bucket,
         key: target.key,
         query: target.query,
+        virtual_host: target.virtual_host,
         headers: head.headers,
         payload: signed.payload,
         body: Unread::new(body),

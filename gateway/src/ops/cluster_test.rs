@@ -89,7 +89,8 @@ impl Cluster {
         let body = body.into();
         let method: Method = method.parse().unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let target = Target::parse("localhost", path, Some(query), &[]).unwrap();
+        let host = headers.iter().find(|(name, _)| *name == "host").map_or("localhost", |(_, host)| *host);
+        let target = Target::parse(host, path, Some(query), &["s3.example".to_owned()]).unwrap();
         let mut sent: HeaderMap = headers
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(*value).unwrap()))
@@ -103,6 +104,7 @@ impl Cluster {
             bucket: target.bucket,
             key: target.key,
             query: target.query,
+            virtual_host: target.virtual_host,
             headers: sent,
             payload: Payload::Unsigned,
             body: Unread::new(Body::from(body)),

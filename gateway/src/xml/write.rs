@@ -206,11 +206,21 @@ impl Write for Escaped<'_> {
     }
 }
 
-/// Appends `text` so that a parser gives back the same. Control characters that XML 1.0 cannot hold are written as
-/// character references all the same, as S3 does; clients that have such keys ask for `encoding-type=url`.
+/// Whether XML 1.0 has these characters at all, as themselves or as references (its section 2.2).
+pub fn can_carry(text: &str) -> bool {
+    text.chars().all(is_of_xml)
+}
+
+fn is_of_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Appends `text` so that a parser gives back the same. For a character that XML 1.0 does not have there is the
+/// replacement character: S3 writes a reference such as `&#x1;`, which parsers refuse with the whole document (API
+/// Reference, ListObjectsV2, `encoding-type`). Lists that hold such keys are percent-encoded and lose nothing.
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(needs_escape) {
+    while let Some(at) = rest.find(needs_escape) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = special.chars();
@@ -219,9 +229,10 @@ fn escape(out: &mut String, text: &str) {
             Some('<') => out.push_str("&lt;"),
             Some('>') => out.push_str("&gt;"),
             Some('"') => out.push_str("&quot;"),
-            Some(control) => {
+            Some(control) if is_of_xml(control) => {
                 let _ = write!(out, "&#x{:x};", u32::from(control));
             }
+            Some(_) => out.push(char::REPLACEMENT_CHARACTER),
             None => {}
         }
         rest = chars.as_str();
@@ -229,8 +240,8 @@ fn escape(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-fn needs_escape(byte: u8) -> bool {
-    matches!(byte, b'&' | b'<' | b'>' | b'"' | 0..=0x1f | 0x7f)
+fn needs_escape(character: char) -> bool {
+    matches!(character, '&' | '<' | '>' | '"' | '\0'..='\u{1f}' | '\u{7f}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -241,11 +252,11 @@ mod tests {
     #[test]
     fn texts_are_escaped_and_elements_end_in_order() {
         let mut document = Document::plain("Root");
-        document.open("Inner").text("Key", "a<b>&\"c\"\r\u{1}é").close().etag("ETag", "abc").display("Size", 7);
+        document.open("Inner").text("Key", "a<b>&\"c\"\r\u{1}\u{ffff}é").close().etag("ETag", "abc").display("Size", 7);
         assert_eq!(
             document.finish(),
             format!(
-                "{PROLOG}<Root><Inner><Key>a&lt;b&gt;&amp;&quot;c&quot;&#xd;&#x1;é</Key></Inner>\
+                "{PROLOG}<Root><Inner><Key>a&lt;b&gt;&amp;&quot;c&quot;&#xd;\u{fffd}\u{fffd}é</Key></Inner>\
                  <ETag>&quot;abc&quot;</ETag><Size>7</Size></Root>"
             )
         );

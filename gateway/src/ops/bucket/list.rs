@@ -11,7 +11,7 @@ use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, unexpected};
 use crate::ops::write_user;
 use crate::request::{Params, Request};
-use crate::xml::Document;
+use crate::xml::{Document, can_carry};
 
 /// The most entries of one page.
 pub const MAX_KEYS: u32 = 1_000;
@@ -56,6 +56,14 @@ impl ListParams {
         if is_common_prefix { ListFrom::AfterPrefix(marker) } else { ListFrom::AfterKey(marker) }
     }
 
+    /// A list of what XML cannot carry is percent-encoded though nobody asked for it, and says so.
+    pub fn encode_where_needed(&mut self, query: &Params, page: &Page) {
+        let names = page.entries.iter().map(|entry| match entry {
+            ListEntry::Key(text, _) | ListEntry::CommonPrefix(text) => text.as_str(),
+        });
+        self.url |= needs_encoding(query, names);
+    }
+
     /// Writes the elements that repeat what was asked, but for the markers.
     pub fn write_echo(&self, document: &mut Document) {
         document.encoded("Prefix", &self.prefix, self.url);
@@ -96,6 +104,11 @@ pub fn url_encoding(query: &Params) -> Result<bool, S3Error> {
             .detail("ArgumentName", "encoding-type")
             .detail("ArgumentValue", other)),
     }
+}
+
+/// Whether there is something among the parameters and the names of a list that XML cannot carry.
+pub fn needs_encoding<'a>(query: &Params, mut names: impl Iterator<Item = &'a str>) -> bool {
+    !query.0.iter().all(|(_, value)| can_carry(value)) || !names.all(can_carry)
 }
 
 fn invalid(name: &'static str, value: &str, problem: &str) -> S3Error {

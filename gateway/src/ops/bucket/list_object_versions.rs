@@ -8,10 +8,11 @@ use crate::xml::Document;
 use cairn_storage::meta::query::ListEntry;
 
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let params = ListParams::parse(&request.query)?;
+    let mut params = ListParams::parse(&request.query)?;
     check_version_marker(&request.query)?;
     let marker = request.query.get("key-marker").unwrap_or_default();
     let page = Page::fetch(gateway, &request, &params, &params.after_marker(marker)).await?;
+    params.encode_where_needed(&request.query, &page);
     let owners = page.owners(gateway).await?;
     Ok(document(&request.bucket, &request.query, &params, &page, &owners).reply())
 }

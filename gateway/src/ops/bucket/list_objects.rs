@@ -6,9 +6,10 @@ use crate::request::{Reply, Request};
 use crate::xml::Document;
 
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let params = ListParams::parse(&request.query)?;
+    let mut params = ListParams::parse(&request.query)?;
     let marker = request.query.get("marker").unwrap_or_default();
     let page = Page::fetch(gateway, &request, &params, &params.after_marker(marker)).await?;
+    params.encode_where_needed(&request.query, &page);
     let owners = page.owners(gateway).await?;
     Ok(document(&request.bucket, &params, marker, &page, &owners).reply())
 }

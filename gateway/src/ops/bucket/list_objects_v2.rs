@@ -10,10 +10,11 @@ use crate::request::{Params, Reply, Request};
 use crate::xml::Document;
 
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let params = ListParams::parse(&request.query)?;
+    let mut params = ListParams::parse(&request.query)?;
     let from = start(&request.query, &params)?;
     let fetch_owner = fetch_owner(&request.query)?;
     let page = Page::fetch(gateway, &request, &params, &from).await?;
+    params.encode_where_needed(&request.query, &page);
     let owners = if fetch_owner { Some(page.owners(gateway).await?) } else { None };
     Ok(document(&request.bucket, &request.query, &params, &page, owners.as_ref()).reply())
 }

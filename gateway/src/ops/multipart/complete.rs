@@ -5,6 +5,7 @@ use cairn_storage::meta::query::UploadState;
 use cairn_storage::meta::record::{Checksum, ETag, PartRecord, UploadRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{ManifestId, UploadId};
+use http::HeaderValue;
 use http::header::HOST;
 
 use super::assemble::{self, Expected, MIN_PART_LEN, assemble};
@@ -103,12 +104,27 @@ async fn read_parts(
     }
 }
 
-fn answer(request: &Request, etag: &ETag, checksum: Option<&Checksum>) -> http::Response<axum::body::Body> {
-    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let mut location = format!("http://{host}/{}/", request.bucket);
+/// Where the object is, under the scheme and the style of the request. Whoever took TLS off it has said so.
+fn location(request: &Request) -> String {
+    let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = text(HOST.as_str()).unwrap_or("localhost");
+    let secure = text("x-forwarded-proto").is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+    let scheme = if secure { "https" } else { "http" };
+    let mut location = match request.virtual_host {
+        true => format!("{scheme}://{host}/"),
+        false => format!("{scheme}://{host}/{}/", request.bucket),
+    };
     url_encode(&mut location, &request.key);
+    location
+}
+
+fn answer(request: &Request, etag: &ETag, checksum: Option<&Checksum>) -> http::Response<axum::body::Body> {
     let mut document = Document::new("CompleteMultipartUploadResult");
-    document.text("Location", &location).text("Bucket", &request.bucket).text("Key", &request.key).etag("ETag", etag);
+    document
+        .text("Location", &location(request))
+        .text("Bucket", &request.bucket)
+        .text("Key", &request.key)
+        .etag("ETag", etag);
     if let Some(checksum) = checksum {
         write_checksum(&mut document, checksum, etag.parts, true);
     }

@@ -10,7 +10,7 @@ use cairn_storage::types::{UploadId, UserId};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
-use crate::ops::bucket::list::{max_entries, non_empty, url_encoding};
+use crate::ops::bucket::list::{max_entries, needs_encoding, non_empty, url_encoding};
 use crate::ops::object::answer::kind_name;
 use crate::ops::object::group;
 use crate::ops::write_user;
@@ -31,7 +31,7 @@ struct Asked {
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let asked = Asked::from_query(&request.query)?;
+    let mut asked = Asked::from_query(&request.query)?;
     let (from, after_upload) = asked.from()?;
     let query = |bucket| Query::Uploads {
         bucket,
@@ -47,6 +47,13 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     if asked.max == 0 {
         entries.clear();
     }
+    asked.url |= needs_encoding(
+        &request.query,
+        entries.iter().map(|entry| match entry {
+            UploadEntry::Upload(upload) => upload.key.as_str(),
+            UploadEntry::CommonPrefix(prefix) => prefix.as_str(),
+        }),
+    );
     let mut names = BTreeMap::new();
     for entry in &entries {
         if let UploadEntry::Upload(upload) = entry

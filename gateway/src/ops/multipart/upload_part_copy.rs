@@ -17,6 +17,8 @@ use crate::xml::Document;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    // Before the other parameters, as S3 does.
+    gateway.open_bucket(&request.caller, &request.bucket).await?;
     let number = part_number(&request.query)?;
     let source = CopySource::from_headers(&request.headers)?;
     let span = match request.headers.get("x-amz-copy-source-range") {

@@ -25,6 +25,7 @@ fn request(query: &[(&str, &str)], headers: &[(&'static str, &'static str)]) -> 
         bucket: "bucket".into(),
         key: "key".into(),
         query: Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
+        virtual_host: false,
         headers: headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))

@@ -1,8 +1,13 @@
 //! What a client says of an object besides its bytes: taken from the headers of a write, given back by a read. Pure.
 //!
-//! A value is kept byte for byte: each byte of the header is one character, U+0000 to U+00FF, of the kept text.
-//! Source: Amazon S3 User Guide, "Working with object metadata".
+//! A value is kept byte for byte: each byte of the header is one character, U+0000 to U+00FF, of the kept text. It is
+//! given back as it came where it is US-ASCII or ISO-8859-1, which is what HTTP headers are in, and in the encoded words
+//! of RFC 2047 where it is UTF-8.
+//! Source: Amazon S3 User Guide, "Working with object metadata". S3 goes on from there to take each byte of UTF-8 for a
+//! character, so that who decodes its words has to decode once more; ours hold what was meant.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use cairn_storage::meta::record::Attributes;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, HeaderName,
@@ -17,6 +22,9 @@ pub const MAX_USER_METADATA_LEN: usize = 2048;
 
 /// What S3 says of an object of which nobody said it.
 pub const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+/// The most bytes of text in an encoded word: 60 characters of Base64, and 12 around them.
+const MAX_WORD_LEN: usize = 45;
 
 const USER_PREFIX: &str = "x-amz-meta-";
 const WEBSITE_REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
@@ -84,7 +92,7 @@ pub fn to_headers(attributes: &Attributes, headers: &mut HeaderMap) {
 /// Lets the `response-*` parameters of a GET or HEAD have their way.
 ///
 /// # Errors
-/// `InvalidArgument` for a value that cannot be in a header.
+/// `InvalidArgument` for a value that cannot be in a header: that is ISO-8859-1 without control characters.
 pub fn override_headers(query: &Params, headers: &mut HeaderMap) -> Result<(), S3Error> {
     let overrides = [
         ("response-content-type", CONTENT_TYPE),
@@ -96,9 +104,10 @@ pub fn override_headers(query: &Params, headers: &mut HeaderMap) -> Result<(), S
     ];
     for (parameter, name) in overrides {
         let Some(text) = query.get(parameter) else { continue };
-        let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-            S3Error::with(Code::InvalidArgument, "Header value cannot be represented.")
+        let value = latin_1(text).and_then(|bytes| HeaderValue::from_bytes(&bytes).ok()).ok_or_else(|| {
+            S3Error::with(Code::InvalidArgument, "Header value cannot be represented using ISO-8859-1.")
                 .detail("ArgumentName", parameter)
+                .detail("ArgumentValue", text)
         })?;
         headers.insert(name, value);
     }
@@ -107,8 +116,31 @@ pub fn override_headers(query: &Params, headers: &mut HeaderMap) -> Result<(), S
 
 /// The header value of a kept text; `None` where it can be none, which only text from elsewhere could be.
 pub fn header_value(text: &str) -> Option<HeaderValue> {
-    let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
-    HeaderValue::from_bytes(&bytes?).ok()
+    let bytes = latin_1(text)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.is_ascii() => HeaderValue::try_from(encoded_words(text)).ok(),
+        _ => HeaderValue::from_bytes(&bytes).ok(),
+    }
+}
+
+/// The bytes of a text in ISO-8859-1; `None` where it has other characters.
+fn latin_1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect()
+}
+
+/// A text as the encoded words of RFC 2047, section 2: none longer than 75 characters, none with a part of a character.
+/// Who decodes them drops the blanks between them.
+fn encoded_words(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end =
+            (0..=MAX_WORD_LEN.min(rest.len())).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        words.push(format!("=?UTF-8?B?{}?=", BASE64.encode(word)));
+        rest = after;
+    }
+    words.join(" ")
 }
 
 /// The bytes of a header value as a text to keep.
@@ -250,15 +282,56 @@ mod tests {
         override_headers(&query, &mut answer).unwrap();
         assert_eq!(answer[CONTENT_TYPE], "foo/bar");
         assert_eq!(answer[EXPIRES], "123");
-        let split = Params(vec![("response-content-type".into(), "a\r\nX-Evil: 1".into())]);
-        assert_eq!(override_headers(&split, &mut answer).unwrap_err().code, Code::InvalidArgument);
+        let mut over = |value: &str| {
+            let query = Params(vec![("response-content-disposition".into(), value.into())]);
+            override_headers(&query, &mut answer).map_err(|error| error.code)?;
+            Ok(answer[CONTENT_DISPOSITION].as_bytes().to_vec())
+        };
+        assert_eq!(over("filename=caf\u{e9}"), Ok(b"filename=caf\xe9".to_vec()));
+        for bad in ["a\r\nX-Evil: 1", "filename=\u{65e5}\u{672c}", "\u{20ac}", "\u{100}", "\u{1f600}"] {
+            assert_eq!(over(bad), Err(Code::InvalidArgument), "{bad}");
+        }
+    }
+
+    #[test]
+    fn utf_8_is_given_back_in_encoded_words() {
+        let given = headers(&[
+            ("x-amz-meta-a", "ÄMÄZÕÑ S3".as_bytes()),
+            ("x-amz-meta-b", b"AMAZONS3"),
+            ("x-amz-meta-c", b"caf\xe9"),
+            ("cache-control", "\u{65e5}".as_bytes()),
+        ]);
+        let mut answer = HeaderMap::new();
+        to_headers(&from_headers(&given).unwrap(), &mut answer);
+        assert_eq!(answer["x-amz-meta-a"], "=?UTF-8?B?w4RNw4Raw5XDkSBTMw==?=");
+        assert_eq!(answer["x-amz-meta-b"], "AMAZONS3");
+        assert_eq!(answer["x-amz-meta-c"].as_bytes(), b"caf\xe9");
+        assert_eq!(answer[CACHE_CONTROL], "=?UTF-8?B?5pel?=");
+    }
+
+    /// What encoded words say, for short words only.
+    fn decode(words: &str) -> String {
+        let words = words.split(' ').map(|word| {
+            assert!(word.len() <= 75, "{word}");
+            let inner = word.strip_prefix("=?UTF-8?B?").and_then(|rest| rest.strip_suffix("?=")).unwrap();
+            String::from_utf8(BASE64.decode(inner).unwrap()).unwrap()
+        });
+        words.collect()
     }
 
     proptest! {
         #[test]
-        fn every_value_that_a_header_can_have_comes_back_byte_for_byte(
+        fn every_text_comes_back_in_words_that_are_short_enough(value in "\\PC{0,99}é\\PC{0,99}") {
+            let mut answer = HeaderMap::new();
+            to_headers(&from_headers(&headers(&[("x-amz-meta-a", value.as_bytes())])).unwrap(), &mut answer);
+            prop_assert_eq!(decode(answer["x-amz-meta-a"].to_str().unwrap()), value);
+        }
+
+        #[test]
+        fn every_other_value_that_a_header_can_have_comes_back_byte_for_byte(
             value in proptest::collection::vec(prop_oneof![0x20u8..0x7f, 0x80u8..=0xff], 0..100)
         ) {
+            prop_assume!(value.is_ascii() || std::str::from_utf8(&value).is_err());
             let given = headers(&[("x-amz-meta-a", &value)]);
             let mut answer = HeaderMap::new();
             to_headers(&from_headers(&given).unwrap(), &mut answer);

@@ -75,6 +75,9 @@ async fn ranges_give_their_bytes() {
     assert_eq!(cluster.fail("GET", "/bucket/empty", &[("range", "bytes=0-1")], "").await, "InvalidRange");
 }
 
+/// And of a part that is not there S3 says 416, not the 400 InvalidPart of Ceph's `test_non_multipart_get_part`: what was
+/// recorded of S3 itself in LocalStack's tests is InvalidPartNumber with PartNumberRequested and ActualPartCount, and the
+/// API Reference of HeadObject has 416 for it.
 #[tokio::test]
 async fn an_object_in_one_piece_is_its_own_part() {
     let cluster = Cluster::new().await;
@@ -87,6 +90,12 @@ async fn an_object_in_one_piece_is_its_own_part() {
         assert_eq!((head.status, head.headers), (seen.status, seen.headers));
         assert_eq!(cluster.fail("GET", "/bucket/key?partNumber=2", &[], "").await, "InvalidPartNumber");
         assert_eq!(cluster.fail("HEAD", "/bucket/key?partNumber=2", &[], "").await, "InvalidPartNumber");
+        let error = cluster.send("GET", "/bucket/key?partNumber=2", &[], "").await.unwrap_err();
+        assert_eq!(
+            (error.code.status(), error.message()),
+            (StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable")
+        );
+        assert_eq!(error.details, [("PartNumberRequested", "2".to_owned()), ("ActualPartCount", "1".to_owned())]);
     }
 }
 
@@ -206,6 +215,129 @@ async fn a_copy_is_made_under_conditions_on_both_sides() {
     assert_eq!(copy(&[from, ("if-none-match", "*")]).await, Err("PreconditionFailed"));
     assert_eq!(copy(&[("x-amz-copy-source", "nowhere/from")]).await, Err("NoSuchBucket"));
     assert_eq!(copy(&[("x-amz-copy-source", "bucket")]).await, Err("InvalidArgument"));
+}
+
+#[tokio::test]
+async fn the_end_of_an_empty_object_is_all_of_it() {
+    let cluster = Cluster::new().await;
+    put(&cluster, "/bucket/empty", &[], "").await;
+    put(&cluster, "/bucket/key", &[], "12345").await;
+    for method in ["GET", "HEAD"] {
+        let of = async |key: &str, range: &str| {
+            let seen = cluster.send(method, &format!("/bucket/{key}"), &[("range", range)], "").await;
+            let seen = seen.map_err(|error| error.code.as_str())?;
+            assert_eq!(seen.header("content-range").is_empty(), seen.status == StatusCode::OK);
+            Ok((seen.status.as_u16(), seen.header("content-length").to_owned()))
+        };
+        assert_eq!(of("empty", "bytes=-5").await, Ok((200, "0".to_owned())), "{method}");
+        for range in ["bytes=0-", "bytes=0-5", "bytes=-0"] {
+            assert_eq!(of("empty", range).await, Err("InvalidRange"), "{method} {range}");
+        }
+        for range in ["bytes= -1", "bytes=- 1", "bytes=1 -2", "bytes =1-2"] {
+            assert_eq!(of("key", range).await, Ok((200, "5".to_owned())), "{method} {range}");
+        }
+        assert_eq!(of("key", "bytes=-5").await, Ok((206, "5".to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_plus_in_a_copy_source_is_a_blank() {
+    let cluster = Cluster::new().await;
+    put(&cluster, "/bucket/a%20b", &[], "blank").await;
+    put(&cluster, "/bucket/a+b", &[], "plus").await;
+    for (source, body) in [("/bucket/a+b", "blank"), ("/bucket/a%20b", "blank"), ("/bucket/a%2Bb", "plus")] {
+        put(&cluster, "/bucket/to", &[("x-amz-copy-source", source)], "").await;
+        assert_eq!(get(&cluster, "/bucket/to", &[]).await.body, body, "{source}");
+    }
+}
+
+/// 404 for `*` and for an ETag: User Guide, "How to perform conditional deletes": "If the object doesn't exist when
+/// evaluating either of the preconditions, S3 rejects the request and returns a Not Found error response."
+#[tokio::test]
+async fn a_conditional_delete_of_what_is_not_there_is_not_found() {
+    let cluster = Cluster::new().await;
+    let etag = etag(b"1");
+    for condition in ["*", &etag] {
+        assert_eq!(cluster.fail("DELETE", "/bucket/key", &[("if-match", condition)], "").await, "NoSuchKey");
+        let one = format!("<Delete><Object><Key>key</Key><ETag>{condition}</ETag></Object></Delete>");
+        let seen = cluster.send("POST", "/bucket?delete", &[], one).await.unwrap();
+        assert_eq!((seen.status, seen.element("Code")), (StatusCode::OK, "NoSuchKey"));
+        put(&cluster, "/bucket/key", &[], "2").await;
+        let expected = if condition == "*" { Ok(StatusCode::NO_CONTENT) } else { Err("PreconditionFailed") };
+        let deleted = cluster.send("DELETE", "/bucket/key", &[("if-match", condition)], "").await;
+        assert_eq!(deleted.map(|seen| seen.status).map_err(|error| error.code.as_str()), expected);
+        assert_eq!(cluster.send("DELETE", "/bucket/key", &[], "").await.unwrap().status, StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_xml_cannot_carry_come_in_well_formed_answers() {
+    let cluster = Cluster::new().await;
+    put(&cluster, "/bucket/a%01b", &[], "1").await;
+    put(&cluster, "/bucket/a%EF%BF%BF/c", &[], "1").await;
+    put(&cluster, "/bucket/d%20e", &[], "1").await;
+    cluster.send("POST", "/bucket/u%0C?uploads", &[], "").await.unwrap();
+    for (query, keys) in [
+        ("", vec!["a%01b", "a%EF%BF%BF/c", "d%20e"]),
+        ("list-type=2", vec!["a%01b", "a%EF%BF%BF/c", "d%20e"]),
+        ("versions", vec!["a%01b", "a%EF%BF%BF/c", "d%20e"]),
+        ("list-type=2&delimiter=/", vec!["a%01b", "<Prefix>a%EF%BF%BF/</Prefix>", "d%20e"]),
+        ("list-type=2&prefix=d&start-after=%01", vec!["<StartAfter>%01</StartAfter>", "d%20e"]),
+        ("list-type=2&prefix=d", vec!["<Key>d e</Key>"]),
+        ("prefix=%1F", vec!["<Prefix>%1F</Prefix>"]),
+        ("uploads", vec!["<Key>u%0C</Key>"]),
+    ] {
+        let seen = get(&cluster, &format!("/bucket?{query}"), &[]).await;
+        let text = seen.text();
+        assert!(crate::xml::can_carry(text) && !text.contains("&#x1;"), "{query}: {text}");
+        let plain = query == "list-type=2&prefix=d";
+        assert_eq!(text.contains("<EncodingType>url</EncodingType>"), !plain, "{query}: {text}");
+        assert!(keys.iter().all(|key| text.contains(key)), "{query}: {text}");
+    }
+    let error = cluster.send("GET", "/bucket/no%01", &[], "").await.unwrap_err();
+    let shown = crate::xml::error(&error, "/bucket/no\u{1}", "ID", "HOST").finish();
+    assert!(shown.contains("<Key>no\u{fffd}</Key><Resource>/bucket/no\u{fffd}</Resource>"), "{shown}");
+
+    // As itself the character makes the document none; as a reference it names the key.
+    let raw = "<Delete><Object><Key>d e</Key></Object><Object><Key>a\u{1}b</Key></Object></Delete>";
+    assert_eq!(cluster.fail("POST", "/bucket?delete", &[], raw).await, "MalformedXML");
+    assert_eq!(get(&cluster, "/bucket/d%20e", &[]).await.body, "1");
+    let reference = "<Delete><Object><Key>a&#x1;b</Key></Object></Delete>";
+    let seen = cluster.send("POST", "/bucket?delete", &[], reference).await.unwrap();
+    assert_eq!(seen.element("Key"), "a\u{fffd}b");
+    assert_eq!(cluster.fail("GET", "/bucket/a%01b", &[], "").await, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn too_much_metadata_is_refused_wherever_it_is_given() {
+    let cluster = Cluster::new().await;
+    put(&cluster, "/bucket/from", &[], "1").await;
+    let long = "x".repeat(2_048);
+    let (meta, source) = (("x-amz-meta-a", long.as_str()), ("x-amz-copy-source", "bucket/from"));
+    let replace = ("x-amz-metadata-directive", "REPLACE");
+    for (method, target, headers) in [
+        ("PUT", "/bucket/key", vec![meta]),
+        ("POST", "/bucket/key?uploads", vec![meta]),
+        ("PUT", "/bucket/key", vec![meta, source, replace]),
+        ("PUT", "/bucket/from", vec![meta, source, replace]),
+    ] {
+        assert_eq!(cluster.fail(method, target, &headers, "").await, "MetadataTooLarge", "{method} {target}");
+    }
+    // With the directive COPY the headers say nothing of the copy.
+    assert_eq!(put(&cluster, "/bucket/key", &[meta, source], "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_goes_before_what_is_wrong_with_the_parameters() {
+    let cluster = Cluster::new().await;
+    assert_eq!(cluster.fail("GET", "/nowhere/key?attributes", &[], "").await, "NoSuchBucket");
+    assert_eq!(cluster.fail("GET", "/bucket/key?attributes", &[], "").await, "InvalidArgument");
+    for (source, number) in [("bucket", "1"), ("bucket/key", "0"), ("", "x")] {
+        let copy = ("x-amz-copy-source", source);
+        let part = |bucket: &str| format!("/{bucket}/key?uploadId=x&partNumber={number}");
+        assert_eq!(cluster.fail("PUT", &part("nowhere"), &[copy], "").await, "NoSuchBucket");
+        assert_eq!(cluster.fail("PUT", &part("bucket"), &[copy], "").await, "InvalidArgument");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cairn_storage::types::now_ms;
 
 use super::answer::{Asked, Given, answer};
 use super::places::Place;
-use super::{conditions, group, places};
+use super::{conditions, group, places, range};
 use crate::gateway::Gateway;
 use crate::request::{Reply, Request};
 
@@ -28,6 +28,11 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         asked = Asked::Whole;
         (entry, object) = get(Wanted::All).await?;
         conditions::judge_read(&request.headers, &object.record, now_ms())?;
+    }
+    if let Asked::Range(wanted) = asked
+        && range::is_end_of_nothing(wanted, object.record.size)
+    {
+        return answer(&request, &object.record, Asked::Whole, &Given { span: None, part: None });
     }
     if object.bytes == WantedBytes::Unsatisfiable {
         return Err(asked.unsatisfiable(&request, &object.record));

@@ -47,6 +47,8 @@ struct Parts {
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html>
 pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+    // Before the other parameters, as S3 does.
+    gateway.open_bucket(&request.caller, &request.bucket).await?;
     let facts = wanted_facts(&request.headers)?;
     let page = Page::from_headers(&request.headers)?;
     for _ in 0..MAX_TRIES {

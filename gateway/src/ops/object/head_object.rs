@@ -18,7 +18,9 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let (_, object) = group::get(gateway, &request.caller, &request.bucket, &request.key, wanted).await?;
     let record = object.record;
     conditions::judge_read(&request.headers, &record, now_ms())?;
-    if matches!(asked, Asked::Range(_)) && !conditions::range_counts(&request.headers, &record) {
+    if let Asked::Range(wanted) = asked
+        && (!conditions::range_counts(&request.headers, &record) || range::is_end_of_nothing(wanted, record.size))
+    {
         asked = Asked::Whole;
     }
     let given = match (asked, object.bytes) {

@@ -10,14 +10,13 @@ use crate::error::{Code, S3Error};
 pub type Span = (u64, u64);
 
 /// The one range of a `Range` header. `None` where S3 gives the whole object: several ranges, another unit, a form
-/// that is none, a last byte before the first.
+/// that is none (with a blank in it, too), a last byte before the first.
 pub fn parse_range(text: &str) -> Option<Wanted> {
-    let (unit, range) = text.trim().split_once('=')?;
-    if !unit.trim_end().eq_ignore_ascii_case("bytes") {
+    let (unit, range) = text.split_once('=')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let (first, last) = range.trim().split_once('-')?;
-    match (first.trim_end(), last.trim_start()) {
+    match range.split_once('-')? {
         ("", last) => Some(Wanted::Suffix(number(last)?)),
         (first, "") => Some(Wanted::From(number(first)?)),
         (first, last) => {
@@ -37,6 +36,12 @@ pub fn resolve(wanted: Wanted, size: u64) -> Option<Span> {
         Wanted::Suffix(count) => (count > 0).then(|| (size.saturating_sub(count), end)),
         Wanted::All | Wanted::Nothing | Wanted::Part(_) | Wanted::PartHead(_) => Some((0, end)),
     }
+}
+
+/// The last bytes of an object that has none: S3 gives all that there is, with a 200. Readers of Parquet, which look at
+/// the end of a file first, count on it. Any other range of an empty object is past its end.
+pub fn is_end_of_nothing(wanted: Wanted, size: u64) -> bool {
+    size == 0 && matches!(wanted, Wanted::Suffix(1..))
 }
 
 /// The value of `Content-Range`.
@@ -68,12 +73,15 @@ pub fn parse_copy_range(text: &str) -> Result<Span, S3Error> {
 /// Checks that a copied range lies within its source.
 ///
 /// # Errors
-/// `InvalidRange` where it does not.
+/// `InvalidArgument` where it does not.
 pub fn within((first, last): Span, size: u64) -> Result<Span, S3Error> {
     if last < size {
         return Ok((first, last));
     }
-    Err(S3Error::with(Code::InvalidRange, format!("Range specified is not valid for source object of size: {size}")))
+    let problem = format!("Range specified is not valid for source object of size: {size}");
+    Err(S3Error::with(Code::InvalidArgument, problem)
+        .detail("ArgumentName", "x-amz-copy-source-range")
+        .detail("ArgumentValue", format!("bytes={first}-{last}")))
 }
 
 /// Digits and nothing else. What is too large for 64 bits is past the end of anything.
@@ -97,7 +105,7 @@ mod tests {
         assert_eq!(parse_range("bytes=4-"), Some(Wanted::From(4)));
         assert_eq!(parse_range("bytes=-7"), Some(Wanted::Suffix(7)));
         assert_eq!(parse_range("bytes=-0"), Some(Wanted::Suffix(0)));
-        assert_eq!(parse_range(" Bytes = 1-2 "), Some(Wanted::Between(1, 2)));
+        assert_eq!(parse_range("Bytes=1-2"), Some(Wanted::Between(1, 2)));
         assert_eq!(parse_range("bytes=0-99999999999999999999999"), Some(Wanted::Between(0, u64::MAX)));
     }
 
@@ -118,6 +126,13 @@ mod tests {
             "bytes=1--2",
             "bytes=-1-2",
             "bytes=0x1-2",
+            "bytes= -1",
+            "bytes=- 1",
+            "bytes= 1-2",
+            "bytes=1 -2",
+            "bytes=1- 2",
+            "bytes=1-\t",
+            "bytes =1-2",
         ] {
             assert_eq!(parse_range(text), None, "{text}");
         }
@@ -127,6 +142,12 @@ mod tests {
     fn nothing_of_an_empty_object_is_in_a_range() {
         for wanted in [Wanted::From(0), Wanted::Between(0, 0), Wanted::Suffix(5)] {
             assert_eq!(resolve(wanted, 0), None);
+        }
+        assert!(is_end_of_nothing(Wanted::Suffix(5), 0));
+        for (wanted, size) in
+            [(Wanted::From(0), 0), (Wanted::Between(0, 0), 0), (Wanted::Suffix(0), 0), (Wanted::Suffix(5), 1)]
+        {
+            assert!(!is_end_of_nothing(wanted, size));
         }
     }
 
@@ -152,8 +173,8 @@ mod tests {
     fn a_copied_range_must_lie_within_its_source() {
         assert_eq!(within((0, 4), 5).ok(), Some((0, 4)));
         assert_eq!(within((4, 4), 5).ok(), Some((4, 4)));
-        assert_eq!(within((0, 5), 5).unwrap_err().code, Code::InvalidRange);
-        assert_eq!(within((0, 0), 0).unwrap_err().code, Code::InvalidRange);
+        assert_eq!(within((0, 5), 5).unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(within((0, 0), 0).unwrap_err().code, Code::InvalidArgument);
     }
 
     /// The bytes of a range, one by one.

@@ -43,7 +43,9 @@ impl CopySource {
             Some((path, version)) => (path, Some(version)),
             None => (text, None),
         };
-        let path = percent_decode_str(path).decode_utf8().map_err(|_| invalid())?;
+        // As in a form: a bare plus is a blank, and a plus is `%2B`.
+        let path = path.replace('+', " ");
+        let path = percent_decode_str(&path).decode_utf8().map_err(|_| invalid())?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         let (bucket, key) = path.split_once('/').ok_or_else(invalid)?;
         if bucket.is_empty() || key.is_empty() {
@@ -80,7 +82,8 @@ mod tests {
     #[test]
     fn the_source_is_decoded_once() {
         assert_eq!(parse("bucket/a%20b%2Bc"), is("bucket", "a b+c"));
-        assert_eq!(parse("bucket/a+b"), is("bucket", "a+b"));
+        assert_eq!(parse("/bucket/a+b"), is("bucket", "a b"));
+        assert_eq!(parse("/bucket/a%2Bb+c%2bd%252Be"), is("bucket", "a+b c+d%2Be"));
         assert_eq!(parse("bucket/anyfilename%25.txt"), is("bucket", "anyfilename%.txt"));
         assert_eq!(parse("bucket/anyfilename%2525.txt"), is("bucket", "anyfilename%25.txt"));
         assert_eq!(parse("bucket/%E2%82%AC"), is("bucket", "€"));
