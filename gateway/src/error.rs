@@ -1,6 +1,8 @@
 //! The one table of S3 errors: code, HTTP status, default message. Only this file knows S3's status codes.
 //!
-//! Source: Amazon S3 API Reference, "Error responses".
+//! Clients compare the messages, too, so that they are those that S3 answers with, each with or without its full stop:
+//! where S3's answers are known (in the documentation of its operations and SDKs) they go before the descriptions of the
+//! API Reference, "Error responses", which has been written anew more than once.
 
 use cairn_storage::client::ServiceError;
 use http::StatusCode;
@@ -35,50 +37,50 @@ codes! {
     AccessDenied 403 "Access Denied";
     AuthorizationHeaderMalformed 400 "The authorization header that you provided is not valid.";
     AuthorizationQueryParametersError 400 "The query parameters of the signature are not valid.";
-    BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what was received.";
+    BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what the server received.";
     BadRequest 400 "The request is not valid.";
-    BucketAlreadyExists 409 "The requested bucket name is not available. It is in use by another account.";
-    BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it.";
-    BucketNotEmpty 409 "The bucket that you tried to delete is not empty.";
-    ConditionalRequestConflict 409 "A conflicting operation occurred during the conditional request.";
-    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size.";
-    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size.";
-    IllegalLocationConstraintException 400 "The location constraint is not valid for this region.";
-    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.";
-    InternalError 500 "An internal error occurred. Try again.";
+    BucketAlreadyExists 409 "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+    BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketNotEmpty 409 "The bucket you tried to delete is not empty.";
+    ConditionalRequestConflict 409 "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size";
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size";
+    IllegalLocationConstraintException 400 "The specified location constraint is incompatible for the region specific endpoint this request was sent to.";
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header";
+    InternalError 500 "We encountered an internal error. Please try again.";
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
-    InvalidArgument 400 "Invalid argument.";
+    InvalidArgument 400 "Invalid Argument";
     InvalidBucketName 400 "The specified bucket is not valid.";
-    InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid.";
-    InvalidLocationConstraint 400 "The specified location constraint is not valid.";
-    InvalidPart 400 "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified ETag might not have matched the uploaded part's ETag.";
+    InvalidDigest 400 "The Content-MD5 you specified was invalid.";
+    InvalidLocationConstraint 400 "The specified location-constraint is not valid";
+    InvalidPart 400 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
     InvalidPartNumber 416 "The requested partnumber is not satisfiable";
-    InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number.";
-    InvalidRange 416 "The requested range is not satisfiable.";
-    InvalidRequest 400 "The request is not valid.";
-    InvalidStorageClass 400 "The storage class that you specified is not valid.";
-    InvalidURI 400 "The specified URI could not be parsed.";
-    KeyTooLongError 400 "Your key is too long.";
+    InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.";
+    InvalidRange 416 "The requested range is not satisfiable";
+    InvalidRequest 400 "Invalid Request";
+    InvalidStorageClass 400 "The storage class you specified is not valid";
+    InvalidURI 400 "Couldn't parse the specified URI.";
+    KeyTooLongError 400 "Your key is too long";
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.";
-    MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema.";
-    MaxMessageLengthExceeded 400 "Your request was too large.";
-    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema";
+    MaxMessageLengthExceeded 400 "Your request was too big.";
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size";
     MethodNotAllowed 405 "The specified method is not allowed against this resource.";
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";
-    MissingRequestBodyError 400 "Request body is empty.";
-    MissingSecurityHeader 400 "Your request is missing a required header.";
-    NoSuchBucket 404 "The specified bucket does not exist.";
+    MissingRequestBodyError 400 "Request Body is empty";
+    MissingSecurityHeader 400 "Your request was missing a required header";
+    NoSuchBucket 404 "The specified bucket does not exist";
     NoSuchKey 404 "The specified key does not exist.";
-    NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload might have been aborted or completed.";
+    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion 404 "The specified version does not exist.";
-    NotImplemented 501 "A header, a parameter or an operation that you asked for is not implemented.";
+    NotImplemented 501 "A header you provided implies functionality that is not implemented";
     NotModified 304 "Not Modified";
-    OperationAborted 409 "A conflicting operation is in progress against this resource. Try again.";
-    PreconditionFailed 412 "At least one of the preconditions that you specified did not hold.";
+    OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold";
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
-    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.";
     RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large.";
-    ServiceUnavailable 503 "Service is unable to handle the request. Try again.";
+    ServiceUnavailable 503 "Service is unable to handle request.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Please reduce your request rate.";
     /// Ours: the disks have no room for new data. 503, so that clients try again.
@@ -173,6 +175,42 @@ mod tests {
         assert_eq!(Code::InvalidRange.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(Code::MissingContentLength.status(), StatusCode::LENGTH_REQUIRED);
         assert_eq!(Code::NotImplemented.status(), StatusCode::NOT_IMPLEMENTED);
+    }
+
+    /// The texts that S3 ends without a full stop are these, of those that clients are known to look at.
+    #[test]
+    fn texts_have_the_wording_and_the_full_stops_of_s3() {
+        for (code, text) in [
+            (Code::AccessDenied, "Access Denied"),
+            (Code::BucketNotEmpty, "The bucket you tried to delete is not empty."),
+            (Code::NoSuchBucket, "The specified bucket does not exist"),
+            (Code::NoSuchKey, "The specified key does not exist."),
+            (Code::NoSuchVersion, "The specified version does not exist."),
+            (Code::InvalidBucketName, "The specified bucket is not valid."),
+            (Code::InternalError, "We encountered an internal error. Please try again."),
+            (Code::SlowDown, "Please reduce your request rate."),
+            (Code::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records."),
+            (Code::MissingContentLength, "You must provide the Content-Length HTTP header."),
+            (Code::MethodNotAllowed, "The specified method is not allowed against this resource."),
+            (Code::PreconditionFailed, "At least one of the pre-conditions you specified did not hold"),
+        ] {
+            assert_eq!(code.message(), text);
+        }
+        for code in [
+            Code::EntityTooLarge,
+            Code::EntityTooSmall,
+            Code::IncompleteBody,
+            Code::InvalidLocationConstraint,
+            Code::InvalidPartNumber,
+            Code::InvalidRange,
+            Code::InvalidStorageClass,
+            Code::KeyTooLongError,
+            Code::MalformedXML,
+            Code::MetadataTooLarge,
+            Code::NotImplemented,
+        ] {
+            assert!(!code.message().ends_with('.'), "{code:?}");
+        }
     }
 
     #[test]

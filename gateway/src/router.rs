@@ -189,11 +189,11 @@ pub fn check_version_id(version: &str) -> Result<(), S3Error> {
     let could_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let problem = match version {
         "null" => return Ok(()),
-        "" => S3Error::with(Code::InvalidArgument, "Version id cannot be the empty string."),
+        "" => S3Error::with(Code::InvalidArgument, "Version id cannot be the empty string"),
         _ if version.len() <= 128 && version.bytes().all(could_be) => {
             return Err(S3Error::new(Code::NoSuchVersion).detail("VersionId", version));
         }
-        _ => S3Error::with(Code::InvalidArgument, "Invalid version id specified."),
+        _ => S3Error::with(Code::InvalidArgument, "Invalid version id specified"),
     };
     Err(problem.detail("ArgumentName", "versionId").detail("ArgumentValue", version))
 }

@@ -71,7 +71,7 @@ pub enum AuthError {
     )]
     SignatureDoesNotMatch(Box<Mismatch>),
     /// Of a chunk, or of the trailers.
-    #[error("The signature of a part of the body does not match what we calculated.")]
+    #[error("{}", Code::SignatureDoesNotMatch.message())]
     BodySignatureDoesNotMatch,
     #[error("The request body terminated unexpectedly")]
     Truncated,

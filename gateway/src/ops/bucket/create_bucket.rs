@@ -121,7 +121,13 @@ fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
             b"BucketOwnerPreferred" | b"ObjectWriter" => {
                 return Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-object-ownership"));
             }
-            _ => return Err(S3Error::with(Code::InvalidArgument, "Invalid x-amz-object-ownership header.")),
+            other => {
+                let other = String::from_utf8_lossy(other);
+                let problem = format!("Invalid x-amz-object-ownership header: {other}");
+                return Err(S3Error::with(Code::InvalidArgument, problem)
+                    .detail("ArgumentName", "x-amz-object-ownership")
+                    .detail("ArgumentValue", other));
+            }
         }
     }
     match headers.get("x-amz-bucket-object-lock-enabled") {

@@ -90,8 +90,8 @@ pub fn max_entries(query: &Params, name: &'static str) -> Result<u32, S3Error> {
     };
     match text.parse::<i32>().map(u32::try_from) {
         Ok(Ok(count)) => Ok(count.min(MAX_KEYS)),
-        Ok(Err(_)) => Err(invalid(name, text, "must be between 0 and 2147483647")),
-        Err(_) => Err(invalid(name, text, "must be an integer")),
+        Ok(Err(_)) => Err(invalid(name, text, format!("Argument {name} must be an integer between 0 and 2147483647"))),
+        Err(_) => Err(invalid(name, text, format!("Provided {name} not an integer or within integer range"))),
     }
 }
 
@@ -111,10 +111,8 @@ pub fn needs_encoding<'a>(query: &Params, mut names: impl Iterator<Item = &'a st
     !query.0.iter().all(|(_, value)| can_carry(value)) || !names.all(can_carry)
 }
 
-fn invalid(name: &'static str, value: &str, problem: &str) -> S3Error {
-    S3Error::with(Code::InvalidArgument, format!("Argument {name} {problem}"))
-        .detail("ArgumentName", name)
-        .detail("ArgumentValue", value)
+fn invalid(name: &'static str, value: &str, problem: String) -> S3Error {
+    S3Error::with(Code::InvalidArgument, problem).detail("ArgumentName", name).detail("ArgumentValue", value)
 }
 
 /// One page of a list.

@@ -30,7 +30,7 @@ pub fn encode(from: &ListFrom) -> String {
 /// The place of a token; `InvalidArgument` for what is not one of ours.
 pub fn decode(token: &str) -> Result<ListFrom, S3Error> {
     parse(token).ok_or_else(|| {
-        S3Error::with(Code::InvalidArgument, "The continuation token provided is incorrect.")
+        S3Error::with(Code::InvalidArgument, "The continuation token provided is incorrect")
             .detail("ArgumentName", "continuation-token")
     })
 }

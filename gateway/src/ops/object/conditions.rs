@@ -44,14 +44,20 @@ pub fn quoted(etag: &ETag) -> String {
 /// # Errors
 /// `NotImplemented` for what S3 does not take on a write: both headers, a list, `If-None-Match` with an ETag.
 pub fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
-    let not_implemented =
-        || S3Error::with(Code::NotImplemented, "This form of a conditional write is not implemented.");
+    let not_implemented = |name: &str| {
+        let more = format!("We don't accept the provided value of {name} header for this API");
+        S3Error::from(Code::NotImplemented).detail("Header", name).detail("additionalMessage", more)
+    };
     match (value(headers, IF_MATCH), value(headers, IF_NONE_MATCH)) {
         (None, None) => Ok(WriteCondition::Always),
         (None, Some(text)) if is_any(text) => Ok(WriteCondition::Absent),
         (Some(text), None) if is_any(text) => Ok(WriteCondition::Exists),
         (Some(text), None) if !text.contains(',') => Ok(WriteCondition::ETag(etag_or_nobodys(text))),
-        _ => Err(not_implemented()),
+        (Some(_), None) => Err(not_implemented("If-Match")),
+        (None, Some(_)) => Err(not_implemented("If-None-Match")),
+        (Some(_), Some(_)) => Err(S3Error::from(Code::NotImplemented)
+            .detail("Header", "If-Match,If-None-Match")
+            .detail("additionalMessage", "Multiple conditional request headers present in the request")),
     }
 }
 

@@ -20,6 +20,8 @@ use crate::xml::Document;
 /// How often a source that changes between question and command is read again.
 const MAX_TRIES: usize = 5;
 
+const TAGGING_DIRECTIVE: &str = "x-amz-tagging-directive";
+
 /// What the headers ask for.
 struct Wish {
     source: CopySource,
@@ -60,7 +62,7 @@ impl Wish {
         let source = CopySource::from_headers(headers)?;
         let replaces = directive(headers, "x-amz-metadata-directive")?;
         // No object has tags, and a request that brings some is refused before it comes here.
-        directive(headers, "x-amz-tagging-directive")?;
+        directive(headers, TAGGING_DIRECTIVE)?;
         let website_redirect = attributes::website_redirect(headers)?;
         let onto_itself = source.bucket == request.bucket && source.key == request.key;
         if onto_itself && !replaces && website_redirect.is_none() {
@@ -185,10 +187,11 @@ fn keeps(record: &VersionRecord, asked: ChecksumAlgorithm) -> bool {
 
 /// Whether a directive says REPLACE.
 fn directive(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
+    let unknown = if name == TAGGING_DIRECTIVE { "Unknown tagging directive." } else { "Unknown metadata directive." };
     match headers.get(name).map(|value| value.as_bytes()) {
         None | Some(b"COPY") => Ok(false),
         Some(b"REPLACE") => Ok(true),
-        Some(other) => Err(S3Error::with(Code::InvalidArgument, "Unknown directive.")
+        Some(other) => Err(S3Error::with(Code::InvalidArgument, unknown)
             .detail("ArgumentName", name)
             .detail("ArgumentValue", String::from_utf8_lossy(other))),
     }

@@ -340,6 +340,54 @@ async fn a_bucket_that_is_not_there_goes_before_what_is_wrong_with_the_parameter
     }
 }
 
+/// What S3 answers, word by word.
+#[tokio::test]
+async fn errors_say_what_s3_says() {
+    let cluster = Cluster::new().await;
+    put(&cluster, "/bucket/key", &[], "12345").await;
+    let source = ("x-amz-copy-source", "bucket/key");
+    for (method, target, headers, message) in [
+        ("GET", "/nowhere", vec![], "The specified bucket does not exist"),
+        ("GET", "/bucket/no", vec![], "The specified key does not exist."),
+        ("DELETE", "/bucket", vec![], "The bucket you tried to delete is not empty."),
+        ("GET", "/bucket/key", vec![("range", "bytes=9-")], "The requested range is not satisfiable"),
+        (
+            "GET",
+            "/bucket/key",
+            vec![("if-match", "x")],
+            "At least one of the pre-conditions you specified did not hold",
+        ),
+        ("GET", "/bucket/key?versionId=", vec![], "Version id cannot be the empty string"),
+        ("GET", "/bucket/key?versionId=a/b", vec![], "Invalid version id specified"),
+        ("GET", "/bucket?max-keys=-1", vec![], "Argument max-keys must be an integer between 0 and 2147483647"),
+        ("GET", "/bucket?max-keys=x", vec![], "Provided max-keys not an integer or within integer range"),
+        ("GET", "/bucket?encoding-type=x", vec![], "Invalid Encoding Method specified in Request"),
+        ("GET", "/bucket?list-type=2&continuation-token=x", vec![], "The continuation token provided is incorrect"),
+        (
+            "POST",
+            "/bucket?delete",
+            vec![],
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        ),
+        ("PUT", "/bucket/key", vec![source, ("x-amz-metadata-directive", "X")], "Unknown metadata directive."),
+        (
+            "PUT",
+            "/bucket/key",
+            vec![("if-none-match", "x")],
+            "A header you provided implies functionality that is not implemented",
+        ),
+        (
+            "GET",
+            "/bucket/key?uploadId=x",
+            vec![],
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+    ] {
+        let error = cluster.send(method, target, &headers, "").await.unwrap_err();
+        assert_eq!(error.message(), message, "{method} {target}");
+    }
+}
+
 #[tokio::test]
 async fn many_keys_are_deleted_at_once() {
     let cluster = Cluster::new().await;
