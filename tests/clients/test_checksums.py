@@ -19,10 +19,21 @@ def of(algorithm, body):
         return base64.b64encode(crt.crc32c(body).to_bytes(4, "big")).decode()
     if algorithm == "CRC64NVME":
         return base64.b64encode(crt.crc64nvme(body).to_bytes(8, "big")).decode()
+    xxhash = {
+        "XXHASH64": crt.XXHash.compute_xxhash64,
+        "XXHASH3": crt.XXHash.compute_xxhash3_64,
+        "XXHASH128": crt.XXHash.compute_xxhash3_128,
+    }
+    if algorithm in xxhash:
+        return base64.b64encode(xxhash[algorithm](body)).decode()
     return base64.b64encode(hashlib.new(algorithm.lower(), body).digest()).decode()
 
 
-ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
+ALGORITHMS = [
+    "CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128",
+]  # fmt: skip
+COMPOSITE = [algorithm for algorithm in ALGORITHMS if algorithm != "CRC64NVME"]
+CRCS = ["CRC32", "CRC32C", "CRC64NVME"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -45,8 +56,9 @@ def test_a_checksum_that_does_not_hold_changes_nothing(s3, bucket, algorithm):
     s3.put_object(Bucket=bucket, Key="key", Body=b"old")
     with error("BadDigest", 400):
         s3.put_object(Bucket=bucket, Key="key", Body=BODY, **{f"Checksum{algorithm}": of(algorithm, b"other")})
-    with error("BadDigest", 400):
-        s3.put_object(Bucket=bucket, Key="key", Body=BODY, **{f"Checksum{algorithm}": "bm90IGl0"})
+    for rubbish in ["bm90IGl0", "rubbish"]:
+        with error("InvalidRequest", 400):
+            s3.put_object(Bucket=bucket, Key="key", Body=BODY, **{f"Checksum{algorithm}": rubbish})
     assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"old"
 
 
@@ -83,7 +95,7 @@ def test_the_checksum_of_the_whole_is_made_of_those_of_the_parts(s3, bucket, alg
     assert s3.head_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED")[name] == whole
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", COMPOSITE)
 def test_a_composite_checksum_is_of_the_checksums(s3, bucket, algorithm):
     bodies = [BODY * 40, b"tail"]
     name = f"Checksum{algorithm}"
@@ -93,7 +105,7 @@ def test_a_composite_checksum_is_of_the_checksums(s3, bucket, algorithm):
     parts = []
     for number, body in enumerate(bodies, 1):
         answer = s3.upload_part(
-            Bucket=bucket, Key="key", UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm=algorithm
+            Bucket=bucket, Key="key", UploadId=upload, PartNumber=number, Body=body, **{name: of(algorithm, body)}
         )
         parts.append({"PartNumber": number, "ETag": answer["ETag"], name: answer[name]})
     done = s3.complete_multipart_upload(
@@ -101,10 +113,53 @@ def test_a_composite_checksum_is_of_the_checksums(s3, bucket, algorithm):
     )
     raw = b"".join(base64.b64decode(part[name]) for part in parts)
     assert done[name] == f"{of(algorithm, raw)}-2"
-    assert s3.head_object(Bucket=bucket, Key="key", ChecksumMode="ENABLED")["ChecksumType"] == "COMPOSITE"
+    for read in [s3.get_object, s3.head_object]:
+        seen = read(Bucket=bucket, Key="key", ChecksumMode="ENABLED")
+        assert (seen[name], seen["ChecksumType"]) == (done[name], "COMPOSITE")
+    # Without the number of parts, other than above.
+    seen = s3.get_object_attributes(Bucket=bucket, Key="key", ObjectAttributes=["Checksum", "ObjectParts"])
+    assert seen["Checksum"] == {name: of(algorithm, raw), "ChecksumType": "COMPOSITE"}
+    assert [part[name] for part in seen["ObjectParts"]["Parts"]] == [of(algorithm, body) for body in bodies]
 
 
 def test_a_type_that_an_algorithm_does_not_have_is_refused(s3, bucket):
-    for algorithm, kind in [("CRC64NVME", "COMPOSITE"), ("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT")]:
+    full = [(algorithm, "FULL_OBJECT") for algorithm in ALGORITHMS if algorithm not in CRCS]
+    for algorithm, kind in [("CRC64NVME", "COMPOSITE"), *full]:
         with error("InvalidRequest", 400):
             s3.create_multipart_upload(Bucket=bucket, Key="key", ChecksumAlgorithm=algorithm, ChecksumType=kind)
+
+
+@pytest.mark.parametrize("algorithm", ["SHA512", "XXHASH64", "XXHASH3", "XXHASH128"])
+def test_the_sdk_sends_the_younger_ones_in_trailers_too(s3, bucket, algorithm):
+    answer = s3.put_object(Bucket=bucket, Key="key", Body=BODY, ChecksumAlgorithm=algorithm)
+    assert answer[f"Checksum{algorithm}"] == of(algorithm, BODY)
+
+
+def quiet(service):
+    """A client that sends no checksums by itself."""
+    return service.client(request_checksum_calculation="when_required")
+
+
+def test_what_comes_without_a_checksum_gets_crc64nvme_over_the_whole(service, bucket):
+    s3 = quiet(service)
+    assert s3.put_object(Bucket=bucket, Key="one", Body=BODY)["ChecksumCRC64NVME"] == of("CRC64NVME", BODY)
+    bodies = [BODY * 40, b"tail"]
+    place = {"Bucket": bucket, "Key": "key"}
+    upload = s3.create_multipart_upload(**place)["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        answer = s3.upload_part(**place, UploadId=upload, PartNumber=number, Body=body)
+        assert answer["ChecksumCRC64NVME"] == of("CRC64NVME", body)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    s3.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+    seen = s3.head_object(**place, ChecksumMode="ENABLED")
+    assert (seen["ChecksumCRC64NVME"], seen["ChecksumType"]) == (of("CRC64NVME", b"".join(bodies)), "FULL_OBJECT")
+
+
+def test_two_checksums_at_once_are_refused(s3, bucket):
+    with error("InvalidRequest", 400) as caught:
+        s3.put_object(
+            Bucket=bucket, Key="key", Body=BODY, ChecksumCRC32=of("CRC32", BODY), ChecksumSHA1=of("SHA1", BODY)
+        )
+    message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+    assert caught.value.response["Error"]["Message"] == message

@@ -10,16 +10,23 @@ use cairn_storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crc_fast::CrcAlgorithm;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha1::Digest;
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use crate::error::{Code, S3Error};
 
 /// All that there are, in the order in which S3 lists them.
-pub const ALGORITHMS: [ChecksumAlgorithm; 5] = [
+pub const ALGORITHMS: [ChecksumAlgorithm; 10] = [
     ChecksumAlgorithm::Crc32,
     ChecksumAlgorithm::Crc32c,
     ChecksumAlgorithm::Crc64Nvme,
     ChecksumAlgorithm::Sha1,
     ChecksumAlgorithm::Sha256,
+    ChecksumAlgorithm::Sha512,
+    ChecksumAlgorithm::Md5,
+    ChecksumAlgorithm::XxHash64,
+    ChecksumAlgorithm::XxHash3,
+    ChecksumAlgorithm::XxHash128,
 ];
 
 /// What S3 computes and keeps of an object where its client asks for nothing, and shows where a read asks for
@@ -40,10 +47,15 @@ pub const fn header(algorithm: ChecksumAlgorithm) -> HeaderName {
         ChecksumAlgorithm::Crc64Nvme => HeaderName::from_static("x-amz-checksum-crc64nvme"),
         ChecksumAlgorithm::Sha1 => HeaderName::from_static("x-amz-checksum-sha1"),
         ChecksumAlgorithm::Sha256 => HeaderName::from_static("x-amz-checksum-sha256"),
+        ChecksumAlgorithm::Sha512 => HeaderName::from_static("x-amz-checksum-sha512"),
+        ChecksumAlgorithm::Md5 => HeaderName::from_static("x-amz-checksum-md5"),
+        ChecksumAlgorithm::XxHash64 => HeaderName::from_static("x-amz-checksum-xxhash64"),
+        ChecksumAlgorithm::XxHash3 => HeaderName::from_static("x-amz-checksum-xxhash3"),
+        ChecksumAlgorithm::XxHash128 => HeaderName::from_static("x-amz-checksum-xxhash128"),
     }
 }
 
-/// The algorithm as S3 spells it in headers and XML; an XML element is `Checksum` and this.
+/// The algorithm as S3 spells it in headers and XML.
 pub const fn name(algorithm: ChecksumAlgorithm) -> &'static str {
     match algorithm {
         ChecksumAlgorithm::Crc32 => "CRC32",
@@ -51,6 +63,27 @@ pub const fn name(algorithm: ChecksumAlgorithm) -> &'static str {
         ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
         ChecksumAlgorithm::Sha1 => "SHA1",
         ChecksumAlgorithm::Sha256 => "SHA256",
+        ChecksumAlgorithm::Sha512 => "SHA512",
+        ChecksumAlgorithm::Md5 => "MD5",
+        ChecksumAlgorithm::XxHash64 => "XXHASH64",
+        ChecksumAlgorithm::XxHash3 => "XXHASH3",
+        ChecksumAlgorithm::XxHash128 => "XXHASH128",
+    }
+}
+
+/// The XML element that carries a checksum of this algorithm.
+pub const fn element(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => "ChecksumCRC32",
+        ChecksumAlgorithm::Crc32c => "ChecksumCRC32C",
+        ChecksumAlgorithm::Crc64Nvme => "ChecksumCRC64NVME",
+        ChecksumAlgorithm::Sha1 => "ChecksumSHA1",
+        ChecksumAlgorithm::Sha256 => "ChecksumSHA256",
+        ChecksumAlgorithm::Sha512 => "ChecksumSHA512",
+        ChecksumAlgorithm::Md5 => "ChecksumMD5",
+        ChecksumAlgorithm::XxHash64 => "ChecksumXXHASH64",
+        ChecksumAlgorithm::XxHash3 => "ChecksumXXHASH3",
+        ChecksumAlgorithm::XxHash128 => "ChecksumXXHASH128",
     }
 }
 
@@ -59,13 +92,37 @@ pub fn from_name(text: &str) -> Option<ChecksumAlgorithm> {
     ALGORITHMS.into_iter().find(|algorithm| name(*algorithm).eq_ignore_ascii_case(text))
 }
 
+/// The inverse of [`element`].
+pub fn from_element(text: &str) -> Option<ChecksumAlgorithm> {
+    ALGORITHMS.into_iter().find(|algorithm| element(*algorithm) == text)
+}
+
+/// `x-amz-checksum-algorithm`, where it says what to compute of an object: of a multipart upload, or of a copy.
+///
+/// # Errors
+/// `InvalidRequest` for what is none.
+pub fn wanted(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+    let Some(value) = headers.get(ALGORITHM) else { return Ok(None) };
+    let message = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, \
+                   CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]";
+    let algorithm = value.to_str().ok().and_then(from_name);
+    algorithm.map(Some).ok_or_else(|| S3Error::with(Code::InvalidRequest, message))
+}
+
+/// Whether the checksum of an object follows from those of its parts: of the CRCs only.
+pub fn combines(algorithm: ChecksumAlgorithm) -> bool {
+    crc(algorithm).is_some()
+}
+
 /// The length of a checksum, in bytes.
 pub const fn len(algorithm: ChecksumAlgorithm) -> usize {
     match algorithm {
         ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
-        ChecksumAlgorithm::Crc64Nvme => 8,
+        ChecksumAlgorithm::Crc64Nvme | ChecksumAlgorithm::XxHash64 | ChecksumAlgorithm::XxHash3 => 8,
+        ChecksumAlgorithm::Md5 | ChecksumAlgorithm::XxHash128 => 16,
         ChecksumAlgorithm::Sha1 => 20,
         ChecksumAlgorithm::Sha256 => 32,
+        ChecksumAlgorithm::Sha512 => 64,
     }
 }
 
@@ -112,8 +169,8 @@ impl Asked {
 
     /// Reads the headers of a request with a body.
     ///
-    /// `BadDigest` for a malformed checksum; `InvalidRequest` where there is more than one, one of an algorithm that is
-    /// not known, or where the headers contradict each other.
+    /// `InvalidRequest` for a malformed checksum, for more than one, for one of an algorithm that is not known, and
+    /// where the headers contradict each other.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let mut asked = Self::default();
         for (name, value) in headers {
@@ -193,12 +250,11 @@ impl Asked {
     }
 }
 
-/// A checksum out of a header or a trailer. What cannot be one is `BadDigest`, as the Ceph suite expects it, with the
-/// message that Amazon gives with `InvalidRequest`.
+/// A checksum out of a header or a trailer; what cannot be one is `InvalidRequest`, as S3 has it.
 fn parse(algorithm: ChecksumAlgorithm, value: &HeaderValue) -> Result<Bytes, S3Error> {
     value.to_str().ok().and_then(|text| decode(algorithm, text.trim())).ok_or_else(|| {
         let message = format!("Value for {} header is invalid.", header(algorithm));
-        S3Error::with(Code::BadDigest, message)
+        S3Error::with(Code::InvalidRequest, message)
     })
 }
 
@@ -214,33 +270,59 @@ pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, S3Error> {
 #[derive(Clone)]
 pub enum Hasher {
     Crc(ChecksumAlgorithm, crc_fast::Digest),
+    Md5(md5::Md5),
     Sha1(sha1::Sha1),
     Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
+    /// Seed 0, as the two below.
+    XxHash64(Xxh64),
+    XxHash3(Box<Xxh3>),
+    XxHash128(Box<Xxh3>),
 }
 
 impl Hasher {
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
-        match (crc(algorithm), algorithm) {
-            (Some(crc), _) => Self::Crc(algorithm, crc_fast::Digest::new(crc)),
-            (None, ChecksumAlgorithm::Sha1) => Self::Sha1(sha1::Sha1::new()),
-            (None, _) => Self::Sha256(sha2::Sha256::new()),
+        use ChecksumAlgorithm as Of;
+        let crc = |crc| Self::Crc(algorithm, crc_fast::Digest::new(crc));
+        match algorithm {
+            Of::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
+            Of::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
+            Of::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
+            Of::Sha1 => Self::Sha1(sha1::Sha1::new()),
+            Of::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Of::Sha512 => Self::Sha512(sha2::Sha512::new()),
+            Of::Md5 => Self::Md5(md5::Md5::new()),
+            Of::XxHash64 => Self::XxHash64(Xxh64::new(0)),
+            Of::XxHash3 => Self::XxHash3(Box::new(Xxh3::new())),
+            Of::XxHash128 => Self::XxHash128(Box::new(Xxh3::new())),
         }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Crc(_, digest) => digest.update(bytes),
+            Self::Md5(digest) => digest.update(bytes),
             Self::Sha1(digest) => digest.update(bytes),
             Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+            Self::XxHash64(digest) => digest.update(bytes),
+            Self::XxHash3(digest) | Self::XxHash128(digest) => digest.update(bytes),
         }
     }
 
-    /// The checksum of all the bytes.
+    /// The checksum of all the bytes. Of the XXHashes it is their canonical form, which is big-endian.
     pub fn finish(self) -> Checksum {
+        use ChecksumAlgorithm as Of;
+        let copied = Bytes::copy_from_slice;
         let (algorithm, value) = match self {
             Self::Crc(algorithm, digest) => (algorithm, crc_bytes(algorithm, digest.finalize())),
-            Self::Sha1(digest) => (ChecksumAlgorithm::Sha1, Bytes::copy_from_slice(&digest.finalize())),
-            Self::Sha256(digest) => (ChecksumAlgorithm::Sha256, Bytes::copy_from_slice(&digest.finalize())),
+            Self::Md5(digest) => (Of::Md5, copied(&digest.finalize())),
+            Self::Sha1(digest) => (Of::Sha1, copied(&digest.finalize())),
+            Self::Sha256(digest) => (Of::Sha256, copied(&digest.finalize())),
+            Self::Sha512(digest) => (Of::Sha512, copied(&digest.finalize())),
+            Self::XxHash64(digest) => (Of::XxHash64, copied(&digest.digest().to_be_bytes())),
+            Self::XxHash3(digest) => (Of::XxHash3, copied(&digest.digest().to_be_bytes())),
+            Self::XxHash128(digest) => (Of::XxHash128, copied(&digest.digest128().to_be_bytes())),
         };
         Checksum { algorithm, kind: ChecksumKind::FullObject, value }
     }
@@ -287,7 +369,7 @@ fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
         ChecksumAlgorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
         ChecksumAlgorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
         ChecksumAlgorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => None,
+        _ => None,
     }
 }
 

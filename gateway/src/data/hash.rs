@@ -18,8 +18,8 @@ pub(super) struct Digests {
     md5: md5::Md5,
     sha256: Option<sha2::Sha256>,
     checksum: Option<Hasher>,
-    /// The SHA-256 of the payload is the checksum too: one computation for both.
-    sha256_is_checksum: bool,
+    /// The MD5, or the SHA-256 of the payload, is the checksum too: one computation for both.
+    shared: Option<ChecksumAlgorithm>,
 }
 
 /// What came out.
@@ -32,12 +32,16 @@ pub(super) struct Hashes {
 
 impl Digests {
     pub(super) fn new(payload_is_signed: bool, checksum: Option<ChecksumAlgorithm>) -> Self {
-        let sha256_is_checksum = payload_is_signed && checksum == Some(ChecksumAlgorithm::Sha256);
+        let shared = checksum.filter(|algorithm| match algorithm {
+            ChecksumAlgorithm::Md5 => true,
+            ChecksumAlgorithm::Sha256 => payload_is_signed,
+            _ => false,
+        });
         Self {
             md5: md5::Md5::new(),
             sha256: payload_is_signed.then(sha2::Sha256::new),
-            checksum: checksum.filter(|_| !sha256_is_checksum).map(Hasher::new),
-            sha256_is_checksum,
+            checksum: checksum.filter(|_| shared.is_none()).map(Hasher::new),
+            shared,
         }
     }
 
@@ -53,15 +57,19 @@ impl Digests {
 
     pub(super) fn finish(self) -> Hashes {
         let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
-        let checksum = match (self.checksum, sha256) {
-            (None, Some(sha256)) if self.sha256_is_checksum => Some(Checksum {
-                algorithm: ChecksumAlgorithm::Sha256,
-                kind: ChecksumKind::FullObject,
-                value: Bytes::copy_from_slice(&sha256),
-            }),
-            (checksum, _) => checksum.map(Hasher::finish),
+        let md5: [u8; 16] = self.md5.finalize().into();
+        let checksum = match (self.shared, sha256) {
+            (Some(algorithm), sha256) => {
+                let value = match (algorithm, &sha256) {
+                    (ChecksumAlgorithm::Sha256, Some(sha256)) => &sha256[..],
+                    _ => &md5[..],
+                };
+                let value = Bytes::copy_from_slice(value);
+                Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
+            }
+            (None, _) => self.checksum.map(Hasher::finish),
         };
-        Hashes { md5: self.md5.finalize().into(), sha256, checksum }
+        Hashes { md5, sha256, checksum }
     }
 }
 

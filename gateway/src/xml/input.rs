@@ -4,6 +4,7 @@ use cairn_storage::meta::record::ChecksumAlgorithm;
 
 use super::Reader;
 use super::read::malformed;
+use crate::data::checksum::from_element;
 use crate::error::{Code, S3Error};
 
 /// The largest document that is read, in bytes: 10,000 parts with a checksum each fit, and so do 1,000 keys.
@@ -112,7 +113,7 @@ impl CompletedPart {
             match name.as_str() {
                 "PartNumber" => number = Some(part_number(&reader.text()?)?),
                 "ETag" => etag = Some(unquoted(reader.text()?)),
-                other => match checksum_algorithm(other) {
+                other => match from_element(other) {
                     Some(algorithm) => checksums.push((algorithm, reader.text()?)),
                     None => reader.skip()?,
                 },
@@ -176,17 +177,6 @@ fn unquoted(etag: String) -> String {
         None if trimmed.len() == etag.len() => etag,
         None => trimmed.to_owned(),
     }
-}
-
-fn checksum_algorithm(element: &str) -> Option<ChecksumAlgorithm> {
-    Some(match element {
-        "ChecksumCRC32" => ChecksumAlgorithm::Crc32,
-        "ChecksumCRC32C" => ChecksumAlgorithm::Crc32c,
-        "ChecksumCRC64NVME" => ChecksumAlgorithm::Crc64Nvme,
-        "ChecksumSHA1" => ChecksumAlgorithm::Sha1,
-        "ChecksumSHA256" => ChecksumAlgorithm::Sha256,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl std::fmt::Display for ETag {
     }
 }
 
-/// S3's checksum algorithms.
+/// S3's checksum algorithms. Kept by their position: new ones go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChecksumAlgorithm {
     Crc32,
@@ -31,6 +31,11 @@ pub enum ChecksumAlgorithm {
     Crc64Nvme,
     Sha1,
     Sha256,
+    Sha512,
+    Md5,
+    XxHash64,
+    XxHash3,
+    XxHash128,
 }
 
 /// Whether a checksum is of the bytes, or of the checksums of the parts.
@@ -40,7 +45,8 @@ pub enum ChecksumKind {
     Composite,
 }
 
-/// A checksum that is kept with an object or a part. `value` is raw, 4, 8, 20 or 32 bytes, big-endian for the CRCs.
+/// A checksum that is kept with an object or a part. `value` is raw, 4 to 64 bytes, big-endian
+/// for the CRCs and the XXHashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     pub algorithm: ChecksumAlgorithm,

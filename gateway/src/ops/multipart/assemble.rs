@@ -41,12 +41,17 @@ impl Expected {
     /// Takes the checksum out of the headers: it is the object's, and must not be held for that of the document.
     ///
     /// # Errors
-    /// `InvalidRequest` for several checksums, and for a size that is none.
+    /// `InvalidRequest` for several checksums, for one that can be none of its algorithm, and for a size that is none.
     pub fn take_from(headers: &mut HeaderMap) -> Result<Self, S3Error> {
         let mut expected = Self { kind: kind(headers)?, ..Self::default() };
         for algorithm in checksum::ALGORITHMS {
             let Some(value) = headers.remove(checksum::header(algorithm)) else { continue };
             let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+            // A composite checksum is known with and without the number of its parts; base64 has no `-`.
+            if checksum::decode(algorithm, text.split('-').next().unwrap_or_default()).is_none() {
+                let message = format!("Value for {} header is invalid.", checksum::header(algorithm));
+                return Err(S3Error::with(Code::InvalidRequest, message));
+            }
             if expected.checksum.replace((algorithm, text)).is_some() {
                 return Err(S3Error::with(
                     Code::InvalidRequest,
@@ -160,15 +165,8 @@ fn object_etag(parts: &[&PartRecord]) -> ETag {
 }
 
 fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Option<Checksum>, S3Error> {
-    let Some((algorithm, kind)) = upload else { return Ok(None) };
-    let values: Option<Vec<(&[u8], u64)>> = parts
-        .iter()
-        .map(|part| {
-            let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == algorithm)?;
-            Some((&kept.value[..], part.size))
-        })
-        .collect();
-    let made = values.and_then(|values| match kind {
+    let Some((algorithm, kind)) = upload else { return Ok(common_checksum(parts)) };
+    let made = part_checksums(parts, algorithm).and_then(|values| match kind {
         ChecksumKind::FullObject => checksum::full_object(algorithm, values),
         ChecksumKind::Composite => Some(checksum::composite(algorithm, values.into_iter().map(|(value, _)| value))),
     });
@@ -179,6 +177,23 @@ fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Opti
             Err(Code::InternalError.into())
         }
     }
+}
+
+/// The checksum of an object whose upload was created without an algorithm: of the whole, CRC64NVME as of S3. S3 takes
+/// no part with a checksum of another algorithm then. Here that of the parts becomes the object's, if it is a CRC and
+/// all have it: there are clients that add one to each part by themselves. `None` otherwise.
+fn common_checksum(parts: &[&PartRecord]) -> Option<Checksum> {
+    let algorithm = parts.first()?.checksum.as_ref()?.algorithm;
+    checksum::full_object(algorithm, part_checksums(parts, algorithm)?)
+}
+
+/// The raw checksums and the sizes of the parts, if all have one of this algorithm.
+fn part_checksums<'a>(parts: &[&'a PartRecord], algorithm: ChecksumAlgorithm) -> Option<Vec<(&'a [u8], u64)>> {
+    let value = |part: &&'a PartRecord| {
+        let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == algorithm)?;
+        Some((&kept.value[..], part.size))
+    };
+    parts.iter().map(value).collect()
 }
 
 fn check_expected(
@@ -196,9 +211,8 @@ fn check_expected(
             ),
         ));
     }
-    if let (Some(kind), Some((_, created))) = (expected.kind, upload)
-        && kind != created
-    {
+    let created = upload.map_or(ChecksumKind::FullObject, |(_, kind)| kind);
+    if expected.kind.is_some_and(|kind| kind != created) {
         return Err(S3Error::with(
             Code::InvalidRequest,
             format!(
@@ -216,7 +230,6 @@ fn check_expected(
             format!("The upload was not created with the checksum algorithm {name}, so that it cannot be checked."),
         ));
     };
-    // A composite checksum is known with and without the number of its parts.
     if *text == checksum::encode(made, None) || *text == checksum::encode(made, u16::try_from(count).ok()) {
         return Ok(());
     }

@@ -19,7 +19,7 @@ pub type UploadChecksum = Option<(ChecksumAlgorithm, ChecksumKind)>;
 /// their parts' ones, and CRC64NVME can be nothing else.
 pub fn of_upload(headers: &HeaderMap) -> Result<UploadChecksum, S3Error> {
     let kind = kind(headers)?;
-    let Some(value) = headers.get("x-amz-checksum-algorithm") else {
+    let Some(algorithm) = checksum::wanted(headers)? else {
         return match kind {
             None => Ok(None),
             Some(_) => Err(invalid(
@@ -27,21 +27,13 @@ pub fn of_upload(headers: &HeaderMap) -> Result<UploadChecksum, S3Error> {
             )),
         };
     };
-    let algorithm = value.to_str().ok().and_then(checksum::from_name).ok_or_else(|| {
-        invalid(
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, \
-             CRC32C, CRC64NVME, SHA1, SHA256]"
-                .to_owned(),
-        )
-    })?;
     let kind = kind.unwrap_or(match algorithm {
         ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
         _ => ChecksumKind::Composite,
     });
-    let possible = match algorithm {
-        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
-        ChecksumAlgorithm::Crc64Nvme => kind == ChecksumKind::FullObject,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => kind == ChecksumKind::Composite,
+    let possible = match kind {
+        ChecksumKind::FullObject => checksum::combines(algorithm),
+        ChecksumKind::Composite => algorithm != ChecksumAlgorithm::Crc64Nvme,
     };
     if possible {
         return Ok(Some((algorithm, kind)));
@@ -79,7 +71,7 @@ pub fn of_part(upload: UploadChecksum, asked: Asked) -> Result<Asked, S3Error> {
         ))
     };
     match (upload, asked.algorithm) {
-        (None, _) => Ok(asked),
+        (None, _) => Ok(asked.or(checksum::DEFAULT)),
         (Some((expected, _)), Some(actual)) if expected != actual => Err(mismatch(expected, &lower(actual))),
         (Some((expected, ChecksumKind::Composite)), None) => Err(mismatch(expected, "null")),
         (Some((expected, _)), _) => Ok(asked.or(expected)),
@@ -118,6 +110,7 @@ mod tests {
         assert_eq!(upload(Some("CRC64NVME"), None), Ok(Some((Crc64Nvme, ChecksumKind::FullObject))));
         assert_eq!(upload(Some("SHA1"), None), Ok(Some((Sha1, ChecksumKind::Composite))));
         assert_eq!(upload(Some("sha256"), None), Ok(Some((Sha256, ChecksumKind::Composite))));
+        assert_eq!(upload(Some("XXHASH3"), None), Ok(Some((XxHash3, ChecksumKind::Composite))));
     }
 
     #[test]
@@ -126,13 +119,18 @@ mod tests {
             let full = upload(Some(algorithm), Some("FULL_OBJECT")).unwrap().unwrap();
             assert_eq!(full.1, ChecksumKind::FullObject, "{algorithm}");
         }
-        for algorithm in ["CRC32", "CRC32C", "SHA1", "SHA256"] {
+        for algorithm in ["CRC32", "CRC32C", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"] {
             let composite = upload(Some(algorithm), Some("composite")).unwrap().unwrap();
             assert_eq!(composite.1, ChecksumKind::Composite, "{algorithm}");
         }
         for (algorithm, kind) in [
             (Some("SHA1"), Some("FULL_OBJECT")),
             (Some("SHA256"), Some("FULL_OBJECT")),
+            (Some("SHA512"), Some("FULL_OBJECT")),
+            (Some("MD5"), Some("FULL_OBJECT")),
+            (Some("XXHASH64"), Some("FULL_OBJECT")),
+            (Some("XXHASH3"), Some("FULL_OBJECT")),
+            (Some("XXHASH128"), Some("FULL_OBJECT")),
             (Some("CRC64NVME"), Some("COMPOSITE")),
             (Some("MD4"), None),
             (Some("CRC32"), Some("HALF_OBJECT")),
@@ -151,7 +149,7 @@ mod tests {
         };
         let composite = Some((Sha256, ChecksumKind::Composite));
         let full = Some((Crc32, ChecksumKind::FullObject));
-        assert_eq!(part(None, None), Ok(None));
+        assert_eq!(part(None, None), Ok(Some(Crc64Nvme)));
         assert_eq!(part(None, Some(Crc32)), Ok(Some(Crc32)));
         assert_eq!(part(composite, Some(Sha256)), Ok(Some(Sha256)));
         assert_eq!(part(composite, Some(Crc32)), Err(Code::InvalidRequest));

@@ -6,7 +6,7 @@ use cairn_storage::types::now_ms;
 
 use super::part::{self, Slot};
 use super::{open_upload, upload_id};
-use crate::data::checksum::Asked;
+use crate::data::checksum::{Asked, DEFAULT};
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::ops::object::answer::{part_number, write_checksum};
@@ -45,7 +45,7 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
             ),
         ));
     }
-    let asked = upload.checksum.map_or_else(Asked::default, |(algorithm, _)| Asked::computed(algorithm));
+    let asked = Asked::computed(upload.checksum.map_or(DEFAULT, |(algorithm, _)| algorithm));
     let stream = found.stream(gateway.data(), from.group);
     let stored = gateway.data().store_stream(opened.group, stream, length, asked, false).await?;
     let slot = Slot { caller, opened: &opened, key, upload: id, number };

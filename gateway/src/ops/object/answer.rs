@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use cairn_storage::meta::query::{PartOfObject, Wanted};
-use cairn_storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, VersionRecord};
+use cairn_storage::meta::record::{Checksum, ChecksumKind, ETag, VersionRecord};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -169,21 +169,11 @@ pub fn insert_etag(etag: &ETag, headers: &mut HeaderMap) {
     }
 }
 
-/// `<ChecksumX>` and, if wanted, `<ChecksumType>`.
+/// `<ChecksumX>`, with the number of parts after a composite one where that is given, and, if wanted, `<ChecksumType>`.
 pub fn write_checksum(document: &mut Document, checksum: &Checksum, parts: Option<u16>, with_kind: bool) {
-    document.text(checksum_element(checksum.algorithm), &checksum::encode(checksum, parts));
+    document.text(checksum::element(checksum.algorithm), &checksum::encode(checksum, parts));
     if with_kind {
         document.text("ChecksumType", kind_name(checksum.kind));
-    }
-}
-
-fn checksum_element(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => "ChecksumCRC32",
-        ChecksumAlgorithm::Crc32c => "ChecksumCRC32C",
-        ChecksumAlgorithm::Crc64Nvme => "ChecksumCRC64NVME",
-        ChecksumAlgorithm::Sha1 => "ChecksumSHA1",
-        ChecksumAlgorithm::Sha256 => "ChecksumSHA256",
     }
 }
 

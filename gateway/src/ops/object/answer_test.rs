@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cairn_storage::meta::record::{Attributes, Body as Kept, UserRecord};
+use cairn_storage::meta::record::{Attributes, Body as Kept, ChecksumAlgorithm, UserRecord};
 use cairn_storage::types::{UserId, VersionId};
 use http::Method;
 

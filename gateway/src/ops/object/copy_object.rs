@@ -1,5 +1,9 @@
 //! CopyObject: within a group one more reference to the source's manifest, so that its cost does not depend on the
-//! size; across groups, or where another checksum is asked for, the bytes are copied.
+//! size; across groups, where another checksum is asked for, and of an object of parts, the bytes are copied.
+//!
+//! A copy is an object in one piece, whatever its source was made of: its ETag is the MD5 of the bytes, its checksum
+//! that of the whole, by the source's algorithm unless the request names another (API Reference, CopyObject). So it is
+//! the same in whichever group the target is.
 
 use cairn_storage::meta::command::{NewBody, WriteCondition};
 use cairn_storage::meta::query::{ObjectAnswer, Wanted};
@@ -40,7 +44,7 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     let target = gateway.open_bucket(&request.caller, &request.bucket).await?;
     for _ in 0..MAX_TRIES {
         let (from, object) = source(gateway, &request, &wish, Wanted::Nothing).await?;
-        let shares = from.group == target.group && wish.checksum.is_none_or(|asked| keeps(&object.record, asked));
+        let shares = from.group == target.group && is_a_copy_already(&object.record, wish.algorithm(&object.record));
         let result = if shares {
             share(gateway, &request, &wish, &from, &object.record).await?
         } else {
@@ -77,8 +81,14 @@ impl Wish {
             condition: conditions::write_condition(headers)?,
             replaced: if replaces { Some(attributes::from_headers(headers)?) } else { None },
             website_redirect,
-            checksum: checksum_algorithm(headers)?,
+            checksum: checksum::wanted(headers)?,
         })
+    }
+
+    /// Of the copy's checksum.
+    fn algorithm(&self, source: &VersionRecord) -> ChecksumAlgorithm {
+        let kept = source.checksum.as_ref().map(|checksum| checksum.algorithm);
+        self.checksum.or(kept).unwrap_or(checksum::DEFAULT)
     }
 
     /// What the copy is to have; `None` where that is just what the source has.
@@ -146,10 +156,7 @@ async fn copy_bytes(
     let (from, object) = source(gateway, request, wish, Wanted::All).await?;
     let ObjectAnswer { record, bytes } = object;
     let found = places::find(&record, bytes)?;
-    let asked = wish
-        .checksum
-        .or(record.checksum.as_ref().map(|checksum| checksum.algorithm))
-        .map_or_else(Asked::default, Asked::computed);
+    let asked = Asked::computed(wish.algorithm(&record));
     let length = found.len();
     let stream = found.stream(gateway.data(), from.group);
     let stored = gateway.data().store_stream(target.group, stream, length, asked, true).await?;
@@ -177,12 +184,14 @@ fn answer(record: &VersionRecord) -> http::Response<axum::body::Body> {
     document.reply()
 }
 
-/// Whether what is kept of the object is what is asked for.
-fn keeps(record: &VersionRecord, asked: ChecksumAlgorithm) -> bool {
-    record
-        .checksum
-        .as_ref()
-        .is_some_and(|checksum| checksum.algorithm == asked && checksum.kind == ChecksumKind::FullObject)
+/// Whether a copy with a checksum of this algorithm would have the object's own ETag and checksum.
+fn is_a_copy_already(record: &VersionRecord, algorithm: ChecksumAlgorithm) -> bool {
+    let in_one_piece = record.etag.parts.is_none();
+    in_one_piece
+        && record
+            .checksum
+            .as_ref()
+            .is_some_and(|checksum| checksum.algorithm == algorithm && checksum.kind == ChecksumKind::FullObject)
 }
 
 /// Whether a directive says REPLACE.
@@ -195,16 +204,6 @@ fn directive(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
             .detail("ArgumentName", name)
             .detail("ArgumentValue", String::from_utf8_lossy(other))),
     }
-}
-
-fn checksum_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
-    let Some(value) = headers.get("x-amz-checksum-algorithm") else { return Ok(None) };
-    value
-        .to_str()
-        .ok()
-        .and_then(checksum::from_name)
-        .map(Some)
-        .ok_or_else(|| S3Error::with(Code::InvalidRequest, "Checksum algorithm provided is unsupported."))
 }
 
 #[cfg(test)]

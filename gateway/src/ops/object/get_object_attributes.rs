@@ -136,7 +136,8 @@ fn answer(facts: &BTreeSet<Fact>, record: &VersionRecord, parts: Option<Parts>) 
             }
             (Fact::Checksum, Some(checksum), _) => {
                 document.open("Checksum");
-                write_checksum(&mut document, checksum, record.etag.parts, true);
+                // Here, and only here, a composite one comes without the number of parts.
+                write_checksum(&mut document, checksum, None, true);
                 document.close();
             }
             (Fact::ObjectParts, _, Some(parts)) => write_parts(&mut document, parts),
