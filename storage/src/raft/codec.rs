@@ -48,7 +48,12 @@ fn body<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], FormatError
 }
 
 fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
-    match postcard::take_from_bytes(body(what, bytes)?) {
+    exact(what, body(what, bytes)?)
+}
+
+/// Decodes a value that must end where the bytes do.
+pub(super) fn exact<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, FormatError> {
+    match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(FormatError::new(what, "bytes are left over")),
         Err(error) => Err(FormatError::new(what, error)),
@@ -233,12 +238,10 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, FormatError> {
     let ((id, kind), tail): ((LogIdV1, PayloadKindV1), _) =
         postcard::take_from_bytes(body(WHAT, bytes)?).map_err(|error| FormatError::new(WHAT, error))?;
     let payload = match kind {
-        PayloadKindV1::Blank => Payload::Blank,
+        PayloadKindV1::Blank if tail.is_empty() => Payload::Blank,
+        PayloadKindV1::Blank => return Err(FormatError::new(WHAT, "bytes are left over")),
         PayloadKindV1::Commands => Payload::Normal(Proposal::decode(bytes.slice_ref(tail))?),
-        PayloadKindV1::Membership => {
-            let stored: MembershipV1 = postcard::from_bytes(tail).map_err(|error| FormatError::new(WHAT, error))?;
-            Payload::Membership(stored.try_into()?)
-        }
+        PayloadKindV1::Membership => Payload::Membership(exact::<MembershipV1>(WHAT, tail)?.try_into()?),
     };
     Ok(Entry { log_id: id.into(), payload })
 }
@@ -248,8 +251,10 @@ pub(super) fn encode_envelope(envelope: &Envelope) -> Result<Bytes, FormatError>
     postcard::to_stdvec(envelope).map(Bytes::from).map_err(|error| FormatError::new("a command", error))
 }
 
+/// The inverse. The bytes must end where the envelope does: they go into a batch as they are, between others, and with
+/// more behind them nobody could read the entry again.
 pub(super) fn decode_envelope(bytes: &[u8]) -> Result<Envelope, FormatError> {
-    postcard::from_bytes(bytes).map_err(|error| FormatError::new("a command", error))
+    exact("a command", bytes)
 }
 
 /// The encoding of a batch, put together from those of its envelopes: postcard writes a struct as its fields, one after
@@ -335,5 +340,16 @@ mod tests {
         assert!(decode_vote(&bytes).is_err());
         assert!(decode_vote(&[]).is_err());
         assert!(decode_entry(&Bytes::from_static(&[2, 0])).is_err());
+    }
+
+    #[test]
+    fn what_goes_on_behind_its_end_is_refused() {
+        let longer = |bytes: &[u8]| Bytes::from([bytes, &b"x"[..]].concat());
+        let part = encode_envelope(&envelope(7)).unwrap();
+        assert!(decode_envelope(&part).is_ok() && decode_envelope(&longer(&part)).is_err());
+        for payload in [Payload::Blank, Payload::Membership(Membership::default())] {
+            let bytes = encode_entry(&Entry { log_id: log_id(3, 2, 1), payload }).unwrap();
+            assert!(decode_entry(&longer(&bytes)).is_err());
+        }
     }
 }

@@ -233,7 +233,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes, FormatError> {
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|error| FormatError::new("a message", error)),
+        Some((&VERSION, body)) => codec::exact("a message", body),
         _ => Err(FormatError::new("a message", "its version is not known")),
     }
 }
