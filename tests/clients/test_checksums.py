@@ -4,7 +4,10 @@ import base64
 import hashlib
 import zlib
 
+import botocore.auth
+import botocore.awsrequest
 import pytest
+import requests
 from awscrt import checksums as crt
 
 from expect import error
@@ -163,3 +166,21 @@ def test_two_checksums_at_once_are_refused(s3, bucket):
         )
     message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
     assert caught.value.response["Error"]["Message"] == message
+
+
+def test_a_checksum_in_the_query_of_a_presigned_put_is_signed_and_not_checked(service, bucket, s3):
+    """As S3 has it: the JavaScript SDK presigns with the CRC32 of an empty body, whatever will be sent.
+
+    Sources: github.com/localstack/localstack/issues/12169, github.com/ministackorg/ministack/issues/1695 and
+    github.com/aws/aws-sdk-go-v2/issues/2610, each against S3 itself.
+    """
+    query = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-id=PutObject"
+    url = f"{service.url}/{bucket}/key?{query}"
+    credentials = s3._request_signer._credentials
+    request = botocore.awsrequest.AWSRequest("PUT", url)
+    botocore.auth.S3SigV4QueryAuth(credentials, "s3", "us-east-1", expires=60).add_auth(request)
+    for body in [BODY, b"other", b""]:
+        answer = requests.put(request.url, data=body)
+        assert answer.status_code == 200, answer.text
+        assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == body
+    assert requests.put(request.url.replace("AAAAAA", "AAAAAB"), data=BODY).status_code == 403

@@ -55,6 +55,11 @@ pub const fn header(algorithm: ChecksumAlgorithm) -> HeaderName {
     }
 }
 
+/// Whether a header of this name carries a checksum.
+pub fn is_header(name: &HeaderName) -> bool {
+    ALGORITHMS.into_iter().any(|algorithm| header(algorithm) == *name)
+}
+
 /// The algorithm as S3 spells it in headers and XML.
 pub const fn name(algorithm: ChecksumAlgorithm) -> &'static str {
     match algorithm {
