@@ -32,7 +32,7 @@ fn mount(directory: &Path, count: usize, mebibytes: u32) -> Option<Vec<SmallDisk
 
 /// Writes small objects, numbered from `first`, until each writer was refused, and answers their keys. The refusal must
 /// be the one for full disks.
-pub async fn fill(s3: &S3, bucket: &str, first: u64) -> Vec<String> {
+async fn fill(s3: &S3, bucket: &str, first: u64) -> Vec<String> {
     let next = Arc::new(AtomicU64::new(first));
     let writers = (0..WRITERS).map(|_| {
         let (s3, bucket, next) = (s3.clone(), bucket.to_owned(), next.clone());
@@ -172,7 +172,7 @@ async fn one_disk_that_is_full_to_the_last_byte_does_not_die_and_catches_up() {
 }
 
 /// Writes until there is no room.
-pub fn fill_file_system(path: &Path) {
+fn fill_file_system(path: &Path) {
     let mut file = File::create(path).expect("a file");
     let zeros = vec![0; 1 << 20];
     while std::io::Write::write_all(&mut file, &zeros).is_ok() {}

@@ -12,10 +12,10 @@ const BUCKETS: usize = 8;
 const LENGTHS: [usize; 2] = [1_000, 300_000];
 
 /// Thaws the file system when it is dropped: nobody could end the process otherwise.
-pub struct Frozen(PathBuf);
+struct Frozen(PathBuf);
 
 impl Frozen {
-    pub fn freeze(disk: &LoopDisk) -> Self {
+    fn freeze(disk: &LoopDisk) -> Self {
         let frozen = Command::new("fsfreeze").arg("-f").arg(&disk.path).status();
         assert!(frozen.is_ok_and(|status| status.success()), "the file system is frozen");
         Self(disk.path.clone())

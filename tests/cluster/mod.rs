@@ -4,7 +4,6 @@
 //! nodes. [`workload`] keeps clients busy meanwhile and keeps their [`history`]; [`linearizable`] judges it.
 
 mod check;
-mod clock;
 mod faults;
 mod history;
 mod join;
@@ -13,7 +12,6 @@ mod old_disk;
 mod proxy;
 mod recover;
 mod repair_speed;
-mod rounds;
 mod workload;
 
 use std::fs::{self, File};
@@ -37,8 +35,6 @@ pub struct Node {
     rpc_port: u16,
     joins: bool,
     arguments: Vec<String>,
-    /// Beside those of this process.
-    environment: Vec<(String, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -65,41 +61,20 @@ impl Cluster {
         cluster
     }
 
-    /// The same, with a node for each of these directories.
-    pub async fn start_in(directories: Vec<PathBuf>, arguments: &[&str]) -> Self {
-        let mut cluster = Self::empty(arguments);
-        for directory in directories {
-            cluster.add_node_in(directory, &[]).await;
-            if cluster.nodes.len() == 1 {
-                cluster.start_gateway();
-                cluster.wait_until_ready(Duration::from_secs(30)).await;
-            }
-        }
-        cluster.wait_until_healthy(Duration::from_secs(60)).await;
-        // It was told of the first node only.
-        cluster.restart_gateway().await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        cluster
-    }
-
     /// A cluster of one node, with a gateway that is ready.
     pub async fn first(arguments: &[&str]) -> Self {
-        let mut cluster = Self::empty(arguments);
-        cluster.add_node().await;
-        cluster.start_gateway();
-        cluster.wait_until_ready(Duration::from_secs(30)).await;
-        cluster
-    }
-
-    fn empty(arguments: &[&str]) -> Self {
-        Self {
+        let mut cluster = Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             nodes: Vec::new(),
             network: Network::default(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             gateway: None,
             s3_port: free_port(),
-        }
+        };
+        cluster.add_node().await;
+        cluster.start_gateway();
+        cluster.wait_until_ready(Duration::from_secs(30)).await;
+        cluster
     }
 
     /// Starts one more node; does not wait for it.
@@ -130,7 +105,6 @@ impl Cluster {
                 .chain(arguments.iter().copied())
                 .map(str::to_owned)
                 .collect(),
-            environment: Vec::new(),
             child: None,
         };
         node.spawn(&self.addresses());
@@ -327,7 +301,6 @@ impl Node {
             .arg(self.directory.join("disk"))
             .args(["--rpc", &format!("127.0.0.1:{}", self.rpc_port), "--advertise", &own])
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log(&self.log_path()));
         if self.joins || !others.is_empty() {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::Cluster;
 use crate::harness::{body, eventually};
 
-pub fn copy(from: &Path, to: &Path) {
+fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs").success());
 }
 
 /// What `cairn status` says of the one node that is refused.
-pub async fn refused(cluster: &Cluster) -> String {
+async fn refused(cluster: &Cluster) -> String {
     let status = cluster.status().await.unwrap_or_default();
     let why = status["refused"].as_array().and_then(|all| all.first()?["why"].as_str().map(str::to_owned));
     why.unwrap_or_default()

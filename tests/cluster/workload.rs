@@ -16,7 +16,7 @@ use super::linearizable;
 use crate::harness::{S3, body};
 
 const BUCKET: &str = "busy";
-pub const KEYS: usize = 6;
+const KEYS: usize = 6;
 const CLIENTS: u64 = 4;
 const ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -36,9 +36,6 @@ impl std::fmt::Debug for Failure {
     }
 }
 
-/// Unique among all workloads, so that what is late from one is not taken for a value of the next.
-static NEXT_VALUE: AtomicU64 = AtomicU64::new(1);
-
 pub struct Workload {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<()>>,
@@ -48,6 +45,7 @@ struct Shared {
     s3: S3,
     history: History,
     stop: AtomicBool,
+    next_value: AtomicU64,
     done: AtomicU64,
     failures: Mutex<Vec<Failure>>,
 }
@@ -58,21 +56,14 @@ type Answer = Result<(StatusCode, Option<String>, Vec<u8>), String>;
 impl Workload {
     pub async fn start(s3: S3, seed: u64) -> Self {
         s3.create_bucket(BUCKET).await;
-        Self::go_on(s3, seed, [0; KEYS])
-    }
-
-    /// Goes on where another had come to an end with these values.
-    pub fn go_on(s3: S3, seed: u64, values: [u64; KEYS]) -> Self {
         let shared = Arc::new(Shared {
             s3,
             history: History::new(KEYS),
             stop: AtomicBool::new(false),
+            next_value: AtomicU64::new(1),
             done: AtomicU64::new(0),
             failures: Mutex::default(),
         });
-        for (key, value) in values.into_iter().enumerate().filter(|(_, value)| *value != 0) {
-            shared.note(key, Duration::ZERO, Action::Write(value), Outcome::Done);
-        }
         let clients = (0..CLIENTS).map(|client| {
             let (shared, random) = (shared.clone(), StdRng::seed_from_u64(seed * CLIENTS + client));
             tokio::spawn(run(shared, random))
@@ -96,21 +87,12 @@ impl Workload {
 
     /// Stops the clients, reads every key once more, and fails where the history cannot be explained.
     pub async fn finish(self) -> u64 {
-        let shared = self.shared.clone();
-        self.end().await;
-        shared.done.load(Ordering::Relaxed)
-    }
-
-    /// The same; the values that are there in the end.
-    pub async fn end(self) -> [u64; KEYS] {
         self.shared.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("a client ends well");
         }
-        let mut values = [0; KEYS];
-        for (key, value) in values.iter_mut().enumerate() {
-            let found = self.shared.read(key).await.expect("every key can be read in the end");
-            *value = found.map_or(0, |(value, _)| value);
+        for key in 0..KEYS {
+            self.shared.read(key).await.expect("every key can be read in the end");
         }
         self.shared.list().await.expect("a list in the end");
         for (key, events) in self.shared.history.keys().iter().enumerate() {
@@ -121,7 +103,7 @@ impl Workload {
                 panic!("of key {key} only {explained} events can be explained:\n{}", lines.join("\n"));
             }
         }
-        values
+        self.shared.done.load(Ordering::Relaxed)
     }
 }
 
@@ -173,7 +155,7 @@ fn value_of(read: &[u8]) -> u64 {
 
 impl Shared {
     fn value(&self) -> u64 {
-        NEXT_VALUE.fetch_add(1, Ordering::Relaxed)
+        self.next_value.fetch_add(1, Ordering::Relaxed)
     }
 
     async fn send(&self, method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
