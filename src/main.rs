@@ -35,10 +35,19 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("cairn: {error:#}");
+            eprintln!("cairn: {}", in_words(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with what caused it; what a message has said of its cause already is not said twice.
+fn in_words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|said, cause| if said.ends_with(&cause) { said } else { format!("{said}: {cause}") })
+        .unwrap_or_default()
 }
 
 /// A connection, a segment and a table of an index each take a file descriptor: asks for as many as are allowed.

@@ -41,18 +41,21 @@ async fn a_directory_of_somebody_else_is_refused_and_left_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let refused = cairn()
-        .arg("server")
-        .arg(directory.path().join("disk"))
-        .args(["--listen", &taken.local_addr().expect("its address").to_string()])
-        .args(["--rpc", &format!("127.0.0.1:{}", free_port())])
-        .output()
-        .expect("it runs");
-    assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains(&taken.local_addr().expect("its address").to_string()), "{said}");
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = socket.local_addr().expect("its address").to_string();
+    let free = format!("127.0.0.1:{}", free_port());
+    for (listen, rpc) in [(&taken, &free), (&free, &taken)] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let refused = cairn()
+            .arg("server")
+            .arg(directory.path().join("disk"))
+            .args(["--listen", listen, "--rpc", rpc])
+            .output()
+            .expect("it runs");
+        assert!(!refused.status.success());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains(&taken) && said.matches("in use").count() == 1, "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

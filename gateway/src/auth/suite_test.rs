@@ -29,7 +29,7 @@ struct Case {
     query_signature: &'static str,
 }
 
-#[allow(clippy::too_many_arguments)] // a row of a table
+#[allow(clippy::too_many_arguments, reason = "a row of a table")]
 fn case(
     name: &'static str,
     normalise: bool,

@@ -43,8 +43,10 @@ impl RaftTypeConfig for Consensus {
     type Vote = Vote;
     type Payload = Payload;
     type Entry = Entry;
-    // openraft wants this from a crate of its own that is not among our dependencies; it is the same type.
-    #[allow(deprecated)]
+    #[allow(
+        deprecated,
+        reason = "openraft wants it from a crate that is not among our dependencies; the type is the same"
+    )]
     type AsyncRuntime = openraft::impls::TokioRuntime;
     type Responder<T>
         = ProgressResponder<Self, T>

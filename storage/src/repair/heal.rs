@@ -25,16 +25,22 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
 const STUCK_PAUSE: Duration = Duration::from_secs(5);
 
+/// Since when the entries of a group's page have been seen. What is queued anew while it waits, as every walk over a home
+/// of the chunk does, has its turn by this all the same.
+type Seen = HashMap<[u8; 32], Instant>;
+
 pub async fn run(world: Arc<dyn World>, options: RepairOptions) {
+    let mut seen: HashMap<GroupId, Seen> = HashMap::new();
     loop {
         let map = world.client().map();
         let (mut busy, mut stuck) = (false, false);
         for group in map.metadata_groups() {
             if !world.leads(group) {
+                seen.remove(&group);
                 continue;
             }
             let heal = Heal { world: &*world, options: &options, map: &map, group };
-            match heal.round().await {
+            match heal.round(seen.entry(group).or_default()).await {
                 Ok(Round { settled, waiting }) => {
                     busy |= settled > 0;
                     stuck |= waiting > 0;
@@ -74,14 +80,19 @@ struct Round {
 
 impl Heal<'_> {
     /// Works on the oldest entries.
-    async fn round(&self) -> Result<Round, ServiceError> {
+    async fn round(&self, seen: &mut Seen) -> Result<Round, ServiceError> {
         let client = self.world.client();
         let Answer::Repairs(entries) = client.query(self.group, Query::Repairs { limit: PAGE }).await? else {
             return Ok(Round::default());
         };
         let now = now_ms();
         let is_full = entries.len() >= PAGE as usize;
-        let old = |entry: &RepairEntry| now.saturating_sub(entry.queued_ms) >= self.options.settle_ms;
+        let since = |hash| seen.get(hash).copied().unwrap_or_else(Instant::now);
+        *seen = entries.iter().map(|entry| (entry.hash, since(&entry.hash))).collect();
+        let old = |entry: &RepairEntry| {
+            let seen_for = seen.get(&entry.hash).map_or(Duration::ZERO, Instant::elapsed);
+            now.saturating_sub(entry.queued_ms).max(seen_for.as_millis() as u64) >= self.options.settle_ms
+        };
         let entries: Vec<_> = entries.into_iter().filter(old).collect();
         if entries.is_empty() {
             return Ok(Round::default());
@@ -95,7 +106,10 @@ impl Heal<'_> {
             .buffer_unordered(self.options.copies_at_a_time.max(1));
         while let Some((end, entry)) = ends.next().await {
             match end {
-                End::Done => done.push((entry.hash, entry.queued_ms)),
+                End::Done => {
+                    seen.remove(&entry.hash);
+                    done.push((entry.hash, entry.queued_ms));
+                }
                 End::Waits(error) => {
                     failure = failure.or(error);
                     waiting.push(entry);

@@ -30,9 +30,12 @@ fn queued() -> Queued {
 
 impl Queued {
     async fn round(&self) -> Round {
-        let options = RepairOptions::default();
-        let heal = Heal { world: &*self.world, options: &options, map: &self.map, group: GROUP };
-        heal.round().await.unwrap()
+        self.round_of(&RepairOptions::default(), &mut Seen::new()).await
+    }
+
+    async fn round_of(&self, options: &RepairOptions, seen: &mut Seen) -> Round {
+        let heal = Heal { world: &*self.world, options, map: &self.map, group: GROUP };
+        heal.round(seen).await.unwrap()
     }
 
     fn reads(&self) -> usize {
@@ -77,4 +80,20 @@ async fn what_waits_for_room_costs_nothing() {
     }
     assert_eq!(queued.round().await.waiting, 1);
     assert_eq!(queued.reads(), 0);
+}
+
+/// Walks over the homes of a chunk queue it again and again for as long as one lacks it, however short their rest.
+#[tokio::test]
+async fn what_is_always_queued_anew_has_its_turn_and_not_at_once() {
+    let queued = queued();
+    queued.world.cluster.queue.lock()[0].queued_ms = UnixMillis::MAX;
+    let options = RepairOptions { settle_ms: 20, ..RepairOptions::default() };
+    let mut seen = Seen::new();
+    let began = Instant::now();
+    while queued.round_of(&options, &mut seen).await.settled == 0 {
+        assert!(!queued.has(2) && began.elapsed() < Duration::from_secs(60), "it waits for ever");
+        tokio::task::yield_now().await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(20));
+    assert!(queued.has(2) && seen.is_empty());
 }

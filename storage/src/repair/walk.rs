@@ -24,8 +24,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(5);
 const CHECK_HOMES_AFTER: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(60)];
 /// How often they are asked even if nothing seems to have changed.
 const CHECK_HOMES_EVERY: Duration = Duration::from_secs(60 * 60);
-/// The rest between two walks while chunks are on their way to other homes: longer than what is queued for repair has to
-/// wait for its turn, since queueing it again makes it wait again.
+/// The longest rest between two walks while chunks are on their way to other homes.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(4);
 /// The homes of a chunk that was written so lately, and by the map of now, are not asked, milliseconds: copies may be
 /// under way, and the commit says which were made. A walk that comes later asks. Less than the first of
