@@ -31,13 +31,15 @@ def send(s3, bucket):
 
 @pytest.mark.parametrize("query", ["", "?list-type=2", "?versions"])
 def test_a_list_of_any_key_can_be_parsed(s3, bucket, send, query):
-    keys = ["a\x01b", "a\uffff", "plain"]
+    keys = ["a\x01b", "a\uffff", "plain", "d e", "\u00e9", "a%41+b"]
     for key in keys:
         s3.put_object(Bucket=bucket, Key=key, Body=b"1")
     document = xml.etree.ElementTree.fromstring(send("GET", query).content)
     assert document.find(f"{NAMESPACE}EncodingType").text == "url"
     named = [requests.utils.unquote(key.text) for key in document.iter(f"{NAMESPACE}Key")]
     assert sorted(named) == sorted(keys)
+    # For who decodes nothing, the others are what they are.
+    assert {"plain", "d e", "\u00e9"} <= {key.text for key in document.iter(f"{NAMESPACE}Key")}
     assert sorted(entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]) == sorted(keys)
 
 

@@ -39,16 +39,17 @@ pub struct ObjectToDelete {
 impl DeleteRequest {
     pub fn parse(document: &[u8]) -> Result<Self, S3Error> {
         let mut reader = Reader::new(document, "Delete")?;
-        let mut request = Self { objects: Vec::new(), quiet: false };
+        let (mut request, mut quiet) = (Self { objects: Vec::new(), quiet: false }, None);
         while let Some(name) = reader.child()? {
             match name.as_str() {
                 "Object" if request.objects.len() == MAX_DELETE_KEYS => return Err(malformed()),
                 "Object" => request.objects.push(ObjectToDelete::read(&mut reader)?),
-                "Quiet" => request.quiet = boolean(&reader.text()?)?,
+                "Quiet" => once(&mut quiet, boolean(&reader.text()?)?)?,
                 _ => reader.skip()?,
             }
         }
         reader.finish()?;
+        request.quiet = quiet.unwrap_or(false);
         if request.objects.is_empty() { Err(malformed()) } else { Ok(request) }
     }
 }
@@ -56,21 +57,20 @@ impl DeleteRequest {
 impl ObjectToDelete {
     fn read(reader: &mut Reader<'_>) -> Result<Self, S3Error> {
         let mut object = Self::default();
-        let mut has_key = false;
+        let (mut key, mut size) = (None, None);
         while let Some(name) = reader.child()? {
             match name.as_str() {
-                "Key" => {
-                    object.key = reader.text()?;
-                    has_key = true;
-                }
-                "VersionId" => object.version_id = Some(reader.text()?),
-                "ETag" => object.etag = Some(reader.text()?),
-                "LastModifiedTime" => object.last_modified = Some(reader.text()?),
-                "Size" => object.size = Some(reader.text()?.trim().parse().map_err(|_| malformed())?),
+                "Key" => once(&mut key, reader.text()?)?,
+                "VersionId" => once(&mut object.version_id, reader.text()?)?,
+                "ETag" => once(&mut object.etag, reader.text()?)?,
+                "LastModifiedTime" => once(&mut object.last_modified, reader.text()?)?,
+                "Size" => once(&mut size, reader.text()?)?,
                 _ => reader.skip()?,
             }
         }
-        if has_key && !object.key.is_empty() { Ok(object) } else { Err(malformed()) }
+        object.size = size.map(|size| size.trim().parse().map_err(|_| malformed())).transpose()?;
+        object.key = key.filter(|key| !key.is_empty()).ok_or_else(malformed)?;
+        Ok(object)
     }
 }
 
@@ -111,9 +111,12 @@ impl CompletedPart {
         let (mut number, mut etag, mut checksums) = (None, None, Vec::new());
         while let Some(name) = reader.child()? {
             match name.as_str() {
-                "PartNumber" => number = Some(part_number(&reader.text()?)?),
-                "ETag" => etag = Some(unquoted(reader.text()?)),
+                "PartNumber" => once(&mut number, part_number(&reader.text()?)?)?,
+                "ETag" => once(&mut etag, unquoted(reader.text()?))?,
                 other => match from_element(other) {
+                    Some(algorithm) if checksums.iter().any(|(known, _)| *known == algorithm) => {
+                        return Err(malformed());
+                    }
                     Some(algorithm) => checksums.push((algorithm, reader.text()?)),
                     None => reader.skip()?,
                 },
@@ -142,7 +145,7 @@ impl CreateBucketConfiguration {
         let mut reader = Reader::new(document, "CreateBucketConfiguration")?;
         while let Some(name) = reader.child()? {
             match name.as_str() {
-                "LocationConstraint" => configuration.location_constraint = Some(reader.text()?),
+                "LocationConstraint" => once(&mut configuration.location_constraint, reader.text()?)?,
                 // Directory buckets and tags would be promises.
                 "Location" | "Bucket" | "Tags" => return Err(Code::NotImplemented.into()),
                 _ => reader.skip()?,
@@ -151,6 +154,11 @@ impl CreateBucketConfiguration {
         reader.finish()?;
         Ok(configuration)
     }
+}
+
+/// Takes an element that may be there once. Of two it would not be known which one is meant.
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
+    if slot.replace(value).is_some() { Err(malformed()) } else { Ok(()) }
 }
 
 fn boolean(text: &str) -> Result<bool, S3Error> {
@@ -234,6 +242,21 @@ mod tests {
         assert_eq!(parse("<Part><PartNumber>0</PartNumber><ETag>e</ETag></Part>"), Code::InvalidArgument);
         assert_eq!(parse("<Part><PartNumber>10001</PartNumber><ETag>e</ETag></Part>"), Code::InvalidArgument);
         assert_eq!(parse(&"<Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>".repeat(10_001)), Code::MalformedXML);
+    }
+
+    #[test]
+    fn what_may_be_there_once_may_not_be_there_twice() {
+        for twice in ["<Key>a</Key>", "<VersionId>null</VersionId>", "<ETag>e</ETag>", "<Size>1</Size>"] {
+            let document = format!("<Delete><Object><Key>k</Key>{twice}{twice}</Object></Delete>");
+            assert_eq!(code(DeleteRequest::parse(document.as_bytes())), Code::MalformedXML, "{twice}");
+        }
+        for twice in ["<PartNumber>2</PartNumber>", "<ETag>f</ETag>", "<ChecksumCRC32>AAAAAA==</ChecksumCRC32>"] {
+            let inner = format!("<PartNumber>1</PartNumber><ETag>e</ETag>{twice}{twice}");
+            let document = format!("<CompleteMultipartUpload><Part>{inner}</Part></CompleteMultipartUpload>");
+            assert_eq!(code(CompleteMultipartUpload::parse(document.as_bytes())), Code::MalformedXML, "{twice}");
+        }
+        let quiet = b"<Delete><Quiet>true</Quiet><Quiet>false</Quiet><Object><Key>k</Key></Object></Delete>";
+        assert_eq!(code(DeleteRequest::parse(quiet)), Code::MalformedXML);
     }
 
     #[test]

@@ -12,4 +12,4 @@ pub use input::{
 };
 pub use read::Reader;
 pub use time::{http_date, iso_8601};
-pub use write::{CONTENT_TYPE, Document, NAMESPACE, PROLOG, can_carry, error, url_encode};
+pub use write::{CONTENT_TYPE, Document, Encoding, NAMESPACE, PROLOG, can_carry, error, url_encode};

@@ -1,7 +1,7 @@
 //! Reads XML that a client sent, element by element. Document types and entities of a client's own are refused, depth
 //! is bounded, and whatever is not well formed is `MalformedXML`. The length is bounded by who reads the body.
 
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::{BytesDecl, BytesRef, Event};
 
 use super::write::can_carry;
 use crate::error::{Code, S3Error};
@@ -48,6 +48,8 @@ impl<'a> Reader<'a> {
                     return Ok(None);
                 }
                 Event::Text(text) if text.trim().is_empty() => {}
+                // Read as what it is not, a key would be another one.
+                Event::Decl(declaration) if declares_another_encoding(&declaration) => return Err(malformed()),
                 Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
                 _ => return Err(malformed()),
             }
@@ -119,6 +121,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn declares_another_encoding(declaration: &BytesDecl<'_>) -> bool {
+    let is_ours = |name: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|ours| name.eq_ignore_ascii_case(ours));
+    !declaration.encoding().is_none_or(|name| name.is_ok_and(|name| is_ours(&name)))
+}
+
 /// A character reference, or one of the five entities that XML itself defines. A reference may name any character but
 /// U+0000: it is how a key can be named in a DeleteObjects that XML cannot carry as it is (User Guide, "Naming Amazon S3
 /// objects", XML related object key constraints).
@@ -171,7 +178,7 @@ mod tests {
         fn what_was_written_is_read_back(text in "\\PC*|[\t\n\r\u{20}-\u{7f}]*") {
             proptest::prop_assume!(can_carry(&text));
             let mut document = crate::xml::Document::plain("R");
-            document.text("A", &text).encoded("B", &text, false);
+            document.text("A", &text).encoded("B", &text, crate::xml::Encoding::Plain);
             let found = texts(&document.finish()).unwrap();
             proptest::prop_assert_eq!(found, [("A".to_owned(), text.clone()), ("B".to_owned(), text)]);
         }
@@ -215,6 +222,20 @@ mod tests {
             texts("<R><A>\t\u{7f}\u{80}\u{fffd}&#x1;&#xffff;</A></R>").unwrap()[0].1,
             "\t\u{7f}\u{80}\u{fffd}\u{1}\u{ffff}"
         );
+    }
+
+    #[test]
+    fn a_document_of_another_encoding_is_refused() {
+        for encoding in ["UTF-8", "utf-8", "US-ASCII"] {
+            assert!(
+                !is_malformed(&format!("<?xml version='1.0' encoding='{encoding}'?><R><A>a</A></R>")),
+                "{encoding}"
+            );
+        }
+        for encoding in ["ISO-8859-1", "UTF-16", "x"] {
+            assert!(is_malformed(&format!("<?xml version='1.0' encoding='{encoding}'?><R><A>a</A></R>")), "{encoding}");
+        }
+        assert!(!is_malformed("<?xml version='1.0'?><R><A>a</A></R>"));
     }
 
     #[test]

@@ -115,14 +115,22 @@ impl Document {
         self
     }
 
-    /// `<name>value</name>`, percent-encoded where the client asked for `encoding-type=url`.
-    pub fn encoded(&mut self, name: &'static str, value: &str, url: bool) -> &mut Self {
-        if !url {
-            return self.text(name, value);
-        }
+    /// `<name>value</name>`, in this encoding.
+    pub fn encoded(&mut self, name: &'static str, value: &str, encoding: Encoding) -> &mut Self {
         self.start(name);
-        // What comes out has no character that XML would have to escape.
-        url_encode(&mut self.out, value);
+        match encoding {
+            Encoding::Plain => escape(&mut self.out, value),
+            // What comes out has no character that XML would have to escape.
+            Encoding::Url => url_encode(&mut self.out, value),
+            Encoding::Least => {
+                for piece in value.split_inclusive(is_ambiguous) {
+                    let mut chars = piece.chars();
+                    let last = chars.next_back().filter(|last| is_ambiguous(*last));
+                    escape(&mut self.out, if last.is_some() { chars.as_str() } else { piece });
+                    last.into_iter().for_each(|last| url_encode(&mut self.out, last.encode_utf8(&mut [0; 4])));
+                }
+            }
+        }
         self.end(name);
         self
     }
@@ -197,6 +205,23 @@ pub fn url_encode(out: &mut String, value: &str) {
     }
 }
 
+/// How the names in a list are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Plain,
+    /// Percent-encoded, as `encoding-type=url` asks for.
+    Url,
+    /// The same for who decodes it, of a list that has what XML cannot carry though nobody asked for an encoding. For
+    /// who does not, the other names are what they are.
+    Least,
+}
+
+/// What [`Encoding::Least`] encodes: what XML does not have, and what a decoder would take for something else.
+fn is_ambiguous(character: char) -> bool {
+    matches!(character, '%' | '+') || !is_of_xml(character)
+}
+
 struct Escaped<'a>(&'a mut String);
 
 impl Write for Escaped<'_> {
@@ -250,6 +275,13 @@ mod tests {
     use crate::error::Code;
 
     #[test]
+    fn the_least_encoding_leaves_what_is_unambiguous() {
+        let mut document = Document::plain("R");
+        document.encoded("K", "a b/é&%41+\u{1}\u{ffff}c", Encoding::Least);
+        assert_eq!(document.finish(), format!("{PROLOG}<R><K>a b/é&amp;%2541%2B%01%EF%BF%BFc</K></R>"));
+    }
+
+    #[test]
     fn texts_are_escaped_and_elements_end_in_order() {
         let mut document = Document::plain("Root");
         document.open("Inner").text("Key", "a<b>&\"c\"\r\u{1}\u{ffff}é").close().etag("ETag", "abc").display("Size", 7);
@@ -272,7 +304,7 @@ mod tests {
     #[test]
     fn keys_are_percent_encoded_on_request_only() {
         let mut document = Document::plain("R");
-        document.encoded("K", "a b+c/é<&\n*~", true).encoded("K", "a b", false);
+        document.encoded("K", "a b+c/é<&\n*~", Encoding::Url).encoded("K", "a b", Encoding::Plain);
         assert_eq!(document.finish(), format!("{PROLOG}<R><K>a%20b%2Bc/%C3%A9%3C%26%0A*%7E</K><K>a b</K></R>"));
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, unexpected};
 use crate::ops::write_user;
 use crate::request::{Params, Request};
-use crate::xml::{Document, can_carry};
+use crate::xml::{Document, Encoding, can_carry};
 
 /// The most entries of one page.
 pub const MAX_KEYS: u32 = 1_000;
@@ -28,7 +28,7 @@ pub struct ListParams {
     /// 0 to 1,000.
     pub max_keys: u32,
     /// Keys are to be percent-encoded.
-    pub url: bool,
+    pub encoding: Encoding,
 }
 
 impl ListParams {
@@ -37,7 +37,7 @@ impl ListParams {
             prefix: query.get("prefix").unwrap_or_default().to_owned(),
             delimiter: non_empty(query, "delimiter"),
             max_keys: max_entries(query, "max-keys")?,
-            url: url_encoding(query)?,
+            encoding: encoding(query)?,
         })
     }
 
@@ -61,17 +61,17 @@ impl ListParams {
         let names = page.entries.iter().map(|entry| match entry {
             ListEntry::Key(text, _) | ListEntry::CommonPrefix(text) => text.as_str(),
         });
-        self.url |= needs_encoding(query, names);
+        self.encoding = with_need(self.encoding, query, names);
     }
 
     /// Writes the elements that repeat what was asked, but for the markers.
     pub fn write_echo(&self, document: &mut Document) {
-        document.encoded("Prefix", &self.prefix, self.url);
+        document.encoded("Prefix", &self.prefix, self.encoding);
         document.display("MaxKeys", self.max_keys);
         if let Some(delimiter) = &self.delimiter {
-            document.encoded("Delimiter", delimiter, self.url);
+            document.encoded("Delimiter", delimiter, self.encoding);
         }
-        if self.url {
+        if self.encoding != Encoding::Plain {
             document.text("EncodingType", "url");
         }
     }
@@ -95,20 +95,22 @@ pub fn max_entries(query: &Params, name: &'static str) -> Result<u32, S3Error> {
     }
 }
 
-/// Whether the client asked for `encoding-type=url`; any other encoding is `InvalidArgument`.
-pub fn url_encoding(query: &Params) -> Result<bool, S3Error> {
+/// The encoding that the client asked for; any but `url` is `InvalidArgument`.
+pub fn encoding(query: &Params) -> Result<Encoding, S3Error> {
     match query.get("encoding-type") {
-        None | Some("") => Ok(false),
-        Some("url") => Ok(true),
+        None | Some("") => Ok(Encoding::Plain),
+        Some("url") => Ok(Encoding::Url),
         Some(other) => Err(S3Error::with(Code::InvalidArgument, "Invalid Encoding Method specified in Request")
             .detail("ArgumentName", "encoding-type")
             .detail("ArgumentValue", other)),
     }
 }
 
-/// Whether there is something among the parameters and the names of a list that XML cannot carry.
-pub fn needs_encoding<'a>(query: &Params, mut names: impl Iterator<Item = &'a str>) -> bool {
-    !query.0.iter().all(|(_, value)| can_carry(value)) || !names.all(can_carry)
+/// The encoding of a list for which this one was asked, if there is something among the parameters and the names that
+/// XML cannot carry.
+pub fn with_need<'a>(asked: Encoding, query: &Params, mut names: impl Iterator<Item = &'a str>) -> Encoding {
+    let mut is_plain = || query.0.iter().all(|(_, value)| can_carry(value)) && names.all(can_carry);
+    if asked == Encoding::Url || is_plain() { asked } else { Encoding::Least }
 }
 
 fn invalid(name: &'static str, value: &str, problem: String) -> S3Error {
@@ -183,7 +185,12 @@ impl Page {
     }
 
     /// Writes the keys, each by `key`, and after them the common prefixes.
-    pub fn write(&self, document: &mut Document, url: bool, mut key: impl FnMut(&mut Document, &str, &VersionRecord)) {
+    pub fn write(
+        &self,
+        document: &mut Document,
+        encoding: Encoding,
+        mut key: impl FnMut(&mut Document, &str, &VersionRecord),
+    ) {
         for entry in &self.entries {
             if let ListEntry::Key(name, record) = entry {
                 key(document, name, record);
@@ -191,7 +198,7 @@ impl Page {
         }
         for entry in &self.entries {
             if let ListEntry::CommonPrefix(prefix) = entry {
-                document.open("CommonPrefixes").encoded("Prefix", prefix, url).close();
+                document.open("CommonPrefixes").encoded("Prefix", prefix, encoding).close();
             }
         }
     }

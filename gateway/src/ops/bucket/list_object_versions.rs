@@ -31,17 +31,17 @@ fn document(bucket: &str, query: &Params, params: &ListParams, page: &Page, owne
     let mut document = page.document("ListVersionsResult");
     document.text("Name", bucket);
     params.write_echo(&mut document);
-    document.encoded("KeyMarker", query.get("key-marker").unwrap_or_default(), params.url);
+    document.encoded("KeyMarker", query.get("key-marker").unwrap_or_default(), params.encoding);
     document.text("VersionIdMarker", query.get("version-id-marker").unwrap_or_default());
     if let Some(next) = page.next_marker() {
-        document.encoded("NextKeyMarker", next, params.url);
+        document.encoded("NextKeyMarker", next, params.encoding);
         if let Some(ListEntry::Key(..)) = page.entries.last() {
             document.text("NextVersionIdMarker", "null");
         }
     }
     document.display("IsTruncated", page.more);
-    page.write(&mut document, params.url, |document, key, record| {
-        document.open("Version").encoded("Key", key, params.url);
+    page.write(&mut document, params.encoding, |document, key, record| {
+        document.open("Version").encoded("Key", key, params.encoding);
         document.text("VersionId", "null").text("IsLatest", "true");
         write_version(document, record);
         owners.write(document, record.owner);

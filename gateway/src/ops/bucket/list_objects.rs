@@ -18,14 +18,14 @@ fn document(bucket: &str, params: &ListParams, marker: &str, page: &Page, owners
     let mut document = page.document("ListBucketResult");
     document.text("Name", bucket);
     params.write_echo(&mut document);
-    document.encoded("Marker", marker, params.url);
+    document.encoded("Marker", marker, params.encoding);
     // S3 gives it only with a delimiter; without one the last key says as much.
     if let Some(next) = page.next_marker().filter(|_| params.delimiter.is_some()) {
-        document.encoded("NextMarker", next, params.url);
+        document.encoded("NextMarker", next, params.encoding);
     }
     document.display("IsTruncated", page.more);
-    page.write(&mut document, params.url, |document, key, record| {
-        document.open("Contents").encoded("Key", key, params.url);
+    page.write(&mut document, params.encoding, |document, key, record| {
+        document.open("Contents").encoded("Key", key, params.encoding);
         write_version(document, record);
         owners.write(document, record.owner);
         document.text("StorageClass", "STANDARD").close();

@@ -47,11 +47,11 @@ fn document(bucket: &str, query: &Params, params: &ListParams, page: &Page, owne
         document.text("NextContinuationToken", &token::encode(&next));
     }
     if let Some(start_after) = query.get("start-after") {
-        document.encoded("StartAfter", start_after, params.url);
+        document.encoded("StartAfter", start_after, params.encoding);
     }
     document.display("KeyCount", page.entries.len()).display("IsTruncated", page.more);
-    page.write(&mut document, params.url, |document, key, record| {
-        document.open("Contents").encoded("Key", key, params.url);
+    page.write(&mut document, params.encoding, |document, key, record| {
+        document.open("Contents").encoded("Key", key, params.encoding);
         write_version(document, record);
         if let Some(owners) = owners {
             owners.write(document, record.owner);

@@ -36,14 +36,14 @@ fn code(query: &str) -> Code {
 
 #[test]
 fn parameters_have_their_defaults_and_bounds() {
-    let plain = ListParams { prefix: String::new(), delimiter: None, max_keys: 1_000, url: false };
+    let plain = ListParams { prefix: String::new(), delimiter: None, max_keys: 1_000, encoding: Encoding::Plain };
     assert_eq!(params(""), plain);
     assert_eq!(params("delimiter=&prefix=&allow-unordered=true"), plain);
     assert_eq!(params("max-keys=0").max_keys, 0);
     assert_eq!(params("max-keys=7").max_keys, 7);
     assert_eq!(params("max-keys=1001").max_keys, 1_000);
     assert_eq!(params("max-keys=2147483647").max_keys, 1_000);
-    assert!(params("encoding-type=url").url);
+    assert_eq!(params("encoding-type=url").encoding, Encoding::Url);
     for query in ["max-keys=x", "max-keys=-1", "max-keys=2147483648", "max-keys=", "encoding-type=base64"] {
         assert_eq!(code(query), Code::InvalidArgument, "{query}");
     }
@@ -79,8 +79,8 @@ fn a_page_of_a_thousand_keys_is_written_in_one_pass() {
     let page = page(&names, false);
     let started = std::time::Instant::now();
     let mut document = page.document("ListBucketResult");
-    page.write(&mut document, false, |document, key, record| {
-        document.open("Contents").encoded("Key", key, false);
+    page.write(&mut document, Encoding::Plain, |document, key, record| {
+        document.open("Contents").encoded("Key", key, Encoding::Plain);
         write_version(document, record);
         document.text("StorageClass", "STANDARD").close();
     });

@@ -80,13 +80,26 @@ pub fn check_order(asked: &[CompletedPart]) -> Result<(), S3Error> {
     Err(Code::InvalidPartOrder.into())
 }
 
-/// Names the request for a repetition: the same parts give the same digest.
-pub fn digest(asked: &[CompletedPart]) -> [u8; 32] {
+/// Names the request for a repetition: the same parts with the same checks give the same digest.
+pub fn digest(asked: &[CompletedPart], expected: &Expected) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for part in asked {
         hasher.update(&part.number.to_be_bytes());
         hasher.update(part.etag.as_bytes());
+        for (algorithm, value) in &part.checksums {
+            hasher.update(format!("\t{}={value}", checksum::name(*algorithm)).as_bytes());
+        }
         hasher.update(b"\n");
+    }
+    let Expected { checksum, kind, size } = expected;
+    if let Some((algorithm, value)) = checksum {
+        hasher.update(format!("checksum={}={value}\n", checksum::name(*algorithm)).as_bytes());
+    }
+    if let Some(kind) = kind {
+        hasher.update(format!("type={}\n", kind_name(*kind)).as_bytes());
+    }
+    if let Some(size) = size {
+        hasher.update(format!("size={size}\n").as_bytes());
     }
     *hasher.finalize().as_bytes()
 }

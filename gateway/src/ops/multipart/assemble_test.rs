@@ -180,13 +180,24 @@ fn several_checksums_of_the_object_are_refused() {
 }
 
 #[test]
-fn the_digest_of_a_request_is_that_of_its_parts() {
+fn the_digest_of_a_request_is_that_of_its_parts_and_of_its_checks() {
     let part = |number, etag: &str| CompletedPart { number, etag: etag.to_owned(), checksums: Vec::new() };
-    let one = digest(&[part(1, "a"), part(2, "b")]);
-    assert_eq!(one, digest(&[part(1, "a"), part(2, "b")]));
-    assert_ne!(one, digest(&[part(1, "a"), part(2, "c")]));
-    assert_ne!(one, digest(&[part(1, "a")]));
-    assert_ne!(digest(&[part(1, "ab"), part(2, "c")]), digest(&[part(1, "a"), part(2, "bc")]));
+    let plain = |parts: &[CompletedPart]| digest(parts, &Expected::default());
+    let one = plain(&[part(1, "a"), part(2, "b")]);
+    assert_eq!(one, plain(&[part(1, "a"), part(2, "b")]));
+    assert_ne!(one, plain(&[part(1, "a"), part(2, "c")]));
+    assert_ne!(one, plain(&[part(1, "a")]));
+    assert_ne!(plain(&[part(1, "ab"), part(2, "c")]), plain(&[part(1, "a"), part(2, "bc")]));
+    let mut checked = [part(1, "a"), part(2, "b")];
+    checked[1].checksums.push((ChecksumAlgorithm::Crc32, "AAAAAA==".to_owned()));
+    assert_ne!(one, plain(&checked));
+    for expected in [
+        Expected { size: Some(1), ..Expected::default() },
+        Expected { kind: Some(ChecksumKind::FullObject), ..Expected::default() },
+        Expected { checksum: Some((ChecksumAlgorithm::Crc32, "AAAAAA==".to_owned())), ..Expected::default() },
+    ] {
+        assert_ne!(one, digest(&[part(1, "a"), part(2, "b")], &expected));
+    }
 }
 
 #[test]

@@ -64,16 +64,17 @@ pub fn kind(headers: &HeaderMap) -> Result<Option<ChecksumKind>, S3Error> {
 /// `InvalidRequest` for another algorithm than the upload's, and for none where the object's checksum will be made of
 /// those that the client sent.
 pub fn of_part(upload: UploadChecksum, asked: Asked) -> Result<Asked, S3Error> {
-    let mismatch = |expected, actual: &str| {
+    let mismatch = |expected: &str, actual: &str| {
         invalid(format!(
-            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {actual}",
-            lower(expected)
+            "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
         ))
     };
     match (upload, asked.algorithm) {
+        // S3 refuses any. Of the CRCs the object's can be made, so that they are taken.
+        (None, Some(actual)) if !checksum::combines(actual) => Err(mismatch("null", &lower(actual))),
         (None, _) => Ok(asked.or(checksum::DEFAULT)),
-        (Some((expected, _)), Some(actual)) if expected != actual => Err(mismatch(expected, &lower(actual))),
-        (Some((expected, ChecksumKind::Composite)), None) => Err(mismatch(expected, "null")),
+        (Some((expected, _)), Some(actual)) if expected != actual => Err(mismatch(&lower(expected), &lower(actual))),
+        (Some((expected, ChecksumKind::Composite)), None) => Err(mismatch(&lower(expected), "null")),
         (Some((expected, _)), _) => Ok(asked.or(expected)),
     }
 }
@@ -151,6 +152,7 @@ mod tests {
         let full = Some((Crc32, ChecksumKind::FullObject));
         assert_eq!(part(None, None), Ok(Some(Crc64Nvme)));
         assert_eq!(part(None, Some(Crc32)), Ok(Some(Crc32)));
+        assert_eq!(part(None, Some(Sha256)), Err(Code::InvalidRequest), "no checksum of the object would come of it");
         assert_eq!(part(composite, Some(Sha256)), Ok(Some(Sha256)));
         assert_eq!(part(composite, Some(Crc32)), Err(Code::InvalidRequest));
         assert_eq!(part(composite, None), Err(Code::InvalidRequest));

@@ -40,7 +40,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
         CompleteMultipartUpload::parse(&document)?.parts
     };
     assemble::check_order(&asked)?;
-    let request_digest = assemble::digest(&asked);
+    let request_digest = assemble::digest(&asked, &expected);
     let mut tries = MAX_TRIES;
     loop {
         tries -= 1;

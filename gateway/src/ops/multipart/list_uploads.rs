@@ -10,12 +10,12 @@ use cairn_storage::types::{UploadId, UserId};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
-use crate::ops::bucket::list::{max_entries, needs_encoding, non_empty, url_encoding};
+use crate::ops::bucket::list::{encoding, max_entries, non_empty, with_need};
 use crate::ops::object::answer::kind_name;
 use crate::ops::object::group;
 use crate::ops::write_user;
 use crate::request::{Params, Reply, Request};
-use crate::xml::Document;
+use crate::xml::{Document, Encoding};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ struct Asked {
     upload_id_marker: String,
     max: u32,
     /// Percent-encoded keys.
-    url: bool,
+    encoding: Encoding,
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>
@@ -47,7 +47,8 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     if asked.max == 0 {
         entries.clear();
     }
-    asked.url |= needs_encoding(
+    asked.encoding = with_need(
+        asked.encoding,
         &request.query,
         entries.iter().map(|entry| match entry {
             UploadEntry::Upload(upload) => upload.key.as_str(),
@@ -74,7 +75,7 @@ impl Asked {
             key_marker: text("key-marker"),
             upload_id_marker: text("upload-id-marker"),
             max: max_entries(query, "max-uploads")?,
-            url: url_encoding(query)?,
+            encoding: encoding(query)?,
         })
     }
 
@@ -113,7 +114,7 @@ fn document(
     let mut document = Document::with_capacity("ListMultipartUploadsResult", 1024 + 512 * entries.len());
     document
         .text("Bucket", bucket)
-        .encoded("KeyMarker", &asked.key_marker, asked.url)
+        .encoded("KeyMarker", &asked.key_marker, asked.encoding)
         .text("UploadIdMarker", &asked.upload_id_marker);
     if more {
         let (key, upload) = match entries.last() {
@@ -121,31 +122,31 @@ fn document(
             Some(UploadEntry::CommonPrefix(prefix)) => (prefix.as_str(), String::new()),
             None => ("", String::new()),
         };
-        document.encoded("NextKeyMarker", key, asked.url).text("NextUploadIdMarker", &upload);
+        document.encoded("NextKeyMarker", key, asked.encoding).text("NextUploadIdMarker", &upload);
     }
-    document.encoded("Prefix", &asked.prefix, asked.url);
+    document.encoded("Prefix", &asked.prefix, asked.encoding);
     if let Some(delimiter) = &asked.delimiter {
-        document.encoded("Delimiter", delimiter, asked.url);
+        document.encoded("Delimiter", delimiter, asked.encoding);
     }
-    if asked.url {
+    if asked.encoding != Encoding::Plain {
         document.text("EncodingType", "url");
     }
     document.display("MaxUploads", asked.max).display("IsTruncated", more);
     for entry in entries {
         if let UploadEntry::Upload(upload) = entry {
-            write_upload(&mut document, upload, asked.url, names.get(&upload.owner).map_or("", String::as_str));
+            write_upload(&mut document, upload, asked.encoding, names.get(&upload.owner).map_or("", String::as_str));
         }
     }
     for entry in entries {
         if let UploadEntry::CommonPrefix(prefix) = entry {
-            document.open("CommonPrefixes").encoded("Prefix", prefix, asked.url).close();
+            document.open("CommonPrefixes").encoded("Prefix", prefix, asked.encoding).close();
         }
     }
     document
 }
 
-fn write_upload(document: &mut Document, upload: &UploadRecord, url: bool, owner_name: &str) {
-    document.open("Upload").encoded("Key", &upload.key, url).display("UploadId", upload.id);
+fn write_upload(document: &mut Document, upload: &UploadRecord, encoding: Encoding, owner_name: &str) {
+    document.open("Upload").encoded("Key", &upload.key, encoding).display("UploadId", upload.id);
     write_user(document, "Initiator", upload.owner, owner_name);
     write_user(document, "Owner", upload.owner, owner_name);
     document.text("StorageClass", "STANDARD").time("Initiated", upload.initiated_ms);

@@ -66,7 +66,7 @@ pub fn website_redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> 
 
 /// Puts the attributes into the headers of an answer.
 pub fn to_headers(attributes: &Attributes, headers: &mut HeaderMap) {
-    let content_type = attributes.content_type.as_deref().and_then(header_value);
+    let content_type = attributes.content_type.as_deref().and_then(as_sent);
     headers.insert(CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static(DEFAULT_CONTENT_TYPE)));
     let others = [
         (CACHE_CONTROL, &attributes.cache_control),
@@ -77,13 +77,13 @@ pub fn to_headers(attributes: &Attributes, headers: &mut HeaderMap) {
         (WEBSITE_REDIRECT, &attributes.website_redirect),
     ];
     for (name, kept) in others {
-        if let Some(value) = kept.as_deref().and_then(header_value) {
+        if let Some(value) = kept.as_deref().and_then(as_sent) {
             headers.insert(name, value);
         }
     }
     for (name, kept) in &attributes.user {
         let name = HeaderName::try_from(format!("{USER_PREFIX}{name}"));
-        if let (Ok(name), Some(value)) = (name, header_value(kept)) {
+        if let (Ok(name), Some(value)) = (name, user_value(kept)) {
             headers.insert(name, value);
         }
     }
@@ -114,12 +114,17 @@ pub fn override_headers(query: &Params, headers: &mut HeaderMap) -> Result<(), S
     Ok(())
 }
 
-/// The header value of a kept text; `None` where it can be none, which only text from elsewhere could be.
-pub fn header_value(text: &str) -> Option<HeaderValue> {
-    let bytes = latin_1(text)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if !text.is_ascii() => HeaderValue::try_from(encoded_words(text)).ok(),
-        _ => HeaderValue::from_bytes(&bytes).ok(),
+/// The header value of a kept text, byte for byte; `None` where it can be none, which only text from elsewhere could be.
+pub fn as_sent(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&latin_1(text)?).ok()
+}
+
+/// The same of the user's own metadata, whose UTF-8 goes back as encoded words (User Guide, "Working with object
+/// metadata").
+fn user_value(text: &str) -> Option<HeaderValue> {
+    match String::from_utf8(latin_1(text)?) {
+        Ok(text) if !text.is_ascii() => HeaderValue::try_from(encoded_words(&text)).ok(),
+        _ => as_sent(text),
     }
 }
 
@@ -299,14 +304,15 @@ mod tests {
             ("x-amz-meta-a", "ÄMÄZÕÑ S3".as_bytes()),
             ("x-amz-meta-b", b"AMAZONS3"),
             ("x-amz-meta-c", b"caf\xe9"),
-            ("cache-control", "\u{65e5}".as_bytes()),
+            ("content-disposition", "attachment; filename=\"\u{65e5}\"".as_bytes()),
         ]);
         let mut answer = HeaderMap::new();
         to_headers(&from_headers(&given).unwrap(), &mut answer);
         assert_eq!(answer["x-amz-meta-a"], "=?UTF-8?B?w4RNw4Raw5XDkSBTMw==?=");
         assert_eq!(answer["x-amz-meta-b"], "AMAZONS3");
         assert_eq!(answer["x-amz-meta-c"].as_bytes(), b"caf\xe9");
-        assert_eq!(answer[CACHE_CONTROL], "=?UTF-8?B?5pel?=");
+        // What a browser reads means what it meant.
+        assert_eq!(answer[CONTENT_DISPOSITION].as_bytes(), "attachment; filename=\"\u{65e5}\"".as_bytes());
     }
 
     /// What encoded words say, for short words only.

@@ -181,7 +181,7 @@ fn not_modified(record: &VersionRecord) -> S3Error {
         (http::header::EXPIRES, &record.attributes.expires),
     ];
     for (name, text) in kept {
-        if let Some(text) = text.as_deref().and_then(super::attributes::header_value) {
+        if let Some(text) = text.as_deref().and_then(super::attributes::as_sent) {
             error = error.header(name, text);
         }
     }

@@ -75,9 +75,8 @@ async fn ranges_give_their_bytes() {
     assert_eq!(cluster.fail("GET", "/bucket/empty", &[("range", "bytes=0-1")], "").await, "InvalidRange");
 }
 
-/// And of a part that is not there S3 says 416, not the 400 InvalidPart of Ceph's `test_non_multipart_get_part`: what was
-/// recorded of S3 itself in LocalStack's tests is InvalidPartNumber with PartNumberRequested and ActualPartCount, and the
-/// API Reference of HeadObject has 416 for it.
+/// And of a part that is not there: 416 InvalidPartNumber, as LocalStack (which models it on answers of S3) and the peers
+/// have it. The API Reference names no error for it; Ceph's `test_non_multipart_get_part` wants 400 InvalidPart.
 #[tokio::test]
 async fn an_object_in_one_piece_is_its_own_part() {
     let cluster = Cluster::new().await;

@@ -24,20 +24,15 @@ impl CopySource {
     /// # Errors
     /// `InvalidArgument` for a header that names no object, `NoSuchVersion` for a version that cannot be.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
-        let value = headers.get("x-amz-copy-source").map(|value| String::from_utf8_lossy(value.as_bytes()));
-        Self::parse(&value.unwrap_or_default())
+        let value = headers.get("x-amz-copy-source").map_or(&b""[..], |value| value.as_bytes());
+        // Whatever else these bytes could be taken for is not what was signed.
+        let text = std::str::from_utf8(value).map_err(|_| invalid(&String::from_utf8_lossy(value)))?;
+        Self::parse(text)
     }
 
     /// `/bucket/key?versionId=null`, percent-encoded; the first slash and the version may be missing.
     fn parse(text: &str) -> Result<Self, S3Error> {
-        let invalid = || {
-            S3Error::with(
-                Code::InvalidArgument,
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            )
-            .detail("ArgumentName", "x-amz-copy-source")
-            .detail("ArgumentValue", text)
-        };
+        let invalid = || invalid(text);
         // The key's own question marks are encoded, but not by every client: only this parameter ends a key.
         let (path, version) = match text.rsplit_once("?versionId=") {
             Some((path, version)) => (path, Some(version)),
@@ -56,6 +51,12 @@ impl CopySource {
         }
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
+}
+
+fn invalid(text: &str) -> S3Error {
+    S3Error::with(Code::InvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+        .detail("ArgumentName", "x-amz-copy-source")
+        .detail("ArgumentValue", text)
 }
 
 #[cfg(test)]
@@ -98,6 +99,13 @@ mod tests {
         assert_eq!(CopySource::parse("bucket/key?versionId=").unwrap_err().code, Code::InvalidArgument);
         let unknown = "bucket/key?versionId=3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY";
         assert_eq!(CopySource::parse(unknown).unwrap_err().code, Code::NoSuchVersion);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_name_no_other_object() {
+        let value = http::HeaderValue::from_bytes(b"bucket/a\xffb").unwrap();
+        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-amz-copy-source"), value)]);
+        assert_eq!(CopySource::from_headers(&headers).unwrap_err().code, Code::InvalidArgument);
     }
 
     #[test]
