@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Server, cairn, eventually, free_port};
@@ -115,7 +115,12 @@ async fn what_is_told_twice_ends_at_once() {
     // An upload in flight is waited for.
     let mut upload = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("it connects");
     let head = server.s3().unsigned_payload_head("PUT", "/end/key", 8 << 20);
+    let head = head.replacen("\r\n", "\r\nexpect: 100-continue\r\n", 1);
     upload.write_all(head.as_bytes()).await.expect("the head is taken");
+    // From now on it is in flight, not only on its way.
+    let mut asked = [0; 25];
+    upload.read_exact(&mut asked).await.expect("the body is asked for");
+    assert_eq!(asked, *b"HTTP/1.1 100 Continue\r\n\r\n");
     upload.write_all(&[0; 1 << 20]).await.expect("a part of the body is taken");
     server.tell(Signal::TERM);
     eventually("it is told", WAIT, || async { server.log_tail().contains("told to end") }).await;

@@ -176,7 +176,10 @@ fn fill_file_system(path: &Path) {
     let file = File::create(path).expect("a file");
     let room = rustix::fs::fstatvfs(&file).expect("its file system");
     let mut free = room.f_bavail * room.f_frsize;
-    while free > 0 && rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free).is_err() {
+    while free > 0
+        && let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free)
+    {
+        assert_eq!(error, rustix::io::Errno::NOSPC);
         free = free.saturating_sub(4096);
     }
 }

@@ -172,7 +172,7 @@ def test_a_checksum_in_the_query_of_a_presigned_put_is_signed_and_not_checked(se
     """As S3 has it: the JavaScript SDK presigns with the CRC32 of an empty body, whatever will be sent.
 
     Sources: github.com/localstack/localstack/issues/12169, github.com/ministackorg/ministack/issues/1695 and
-    github.com/aws/aws-sdk-go-v2/issues/2610, each against S3 itself.
+    github.com/aws/aws-sdk-go-v2/issues/2610, each of which reports it of S3.
     """
     query = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-id=PutObject"
     url = f"{service.url}/{bucket}/key?{query}"

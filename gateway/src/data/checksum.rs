@@ -33,6 +33,10 @@ pub const ALGORITHMS: [ChecksumAlgorithm; 10] = [
 /// checksums. Costs a few percent of the MD5; [`Asked::from_headers`] leaves it to the operation.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
+const CRC32: CrcAlgorithm = CrcAlgorithm::Crc32IsoHdlc;
+const CRC32C: CrcAlgorithm = CrcAlgorithm::Crc32Iscsi;
+const CRC64NVME: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
+
 const PREFIX: &str = "x-amz-checksum-";
 const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
@@ -56,8 +60,8 @@ pub const fn header(algorithm: ChecksumAlgorithm) -> HeaderName {
 }
 
 /// Whether a header of this name carries a checksum.
-pub fn is_header(name: &HeaderName) -> bool {
-    ALGORITHMS.into_iter().any(|algorithm| header(algorithm) == *name)
+pub fn is_header(name: &str) -> bool {
+    ALGORITHMS.into_iter().any(|algorithm| header(algorithm) == name)
 }
 
 /// The algorithm as S3 spells it in headers and XML.
@@ -288,11 +292,11 @@ pub enum Hasher {
 impl Hasher {
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         use ChecksumAlgorithm as Of;
-        let crc = |crc| Self::Crc(algorithm, crc_fast::Digest::new(crc));
+        let crc = |kind| Self::Crc(algorithm, crc_fast::Digest::new(kind));
         match algorithm {
-            Of::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            Of::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            Of::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
+            Of::Crc32 => crc(CRC32),
+            Of::Crc32c => crc(CRC32C),
+            Of::Crc64Nvme => crc(CRC64NVME),
             Of::Sha1 => Self::Sha1(sha1::Sha1::new()),
             Of::Sha256 => Self::Sha256(sha2::Sha256::new()),
             Of::Sha512 => Self::Sha512(sha2::Sha512::new()),
@@ -371,10 +375,16 @@ pub fn full_object<'a>(
 
 fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
     match algorithm {
-        ChecksumAlgorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
-        ChecksumAlgorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
-        ChecksumAlgorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
-        _ => None,
+        ChecksumAlgorithm::Crc32 => Some(CRC32),
+        ChecksumAlgorithm::Crc32c => Some(CRC32C),
+        ChecksumAlgorithm::Crc64Nvme => Some(CRC64NVME),
+        ChecksumAlgorithm::Sha1
+        | ChecksumAlgorithm::Sha256
+        | ChecksumAlgorithm::Sha512
+        | ChecksumAlgorithm::Md5
+        | ChecksumAlgorithm::XxHash64
+        | ChecksumAlgorithm::XxHash3
+        | ChecksumAlgorithm::XxHash128 => None,
     }
 }
 

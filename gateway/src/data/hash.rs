@@ -58,16 +58,17 @@ impl Digests {
     pub(super) fn finish(self) -> Hashes {
         let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
         let md5: [u8; 16] = self.md5.finalize().into();
-        let checksum = match (self.shared, sha256) {
-            (Some(algorithm), sha256) => {
-                let value = match (algorithm, &sha256) {
-                    (ChecksumAlgorithm::Sha256, Some(sha256)) => &sha256[..],
-                    _ => &md5[..],
-                };
+        let shared = match self.shared {
+            Some(ChecksumAlgorithm::Md5) => Some((ChecksumAlgorithm::Md5, &md5[..])),
+            Some(algorithm) => sha256.as_ref().map(|sha256| (algorithm, &sha256[..])),
+            None => None,
+        };
+        let checksum = match shared {
+            Some((algorithm, value)) => {
                 let value = Bytes::copy_from_slice(value);
                 Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
             }
-            (None, _) => self.checksum.map(Hasher::finish),
+            None => self.checksum.map(Hasher::finish),
         };
         Hashes { md5, sha256, checksum }
     }

@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
     pub fn new(document: &'a [u8], root: &str) -> Result<Self, S3Error> {
         let text = std::str::from_utf8(document).map_err(|_| malformed())?;
         // The parser lets them pass, and a key that was cut out of what is no XML may be anybody's.
-        if !can_carry(text.trim_start_matches('\u{feff}')) {
+        if !can_carry(text) {
             return Err(malformed());
         }
         let mut inner = quick_xml::Reader::from_str(text.trim_start_matches('\u{feff}'));
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
 
 fn declares_another_encoding(declaration: &BytesDecl<'_>) -> bool {
     let is_ours = |name: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|ours| name.eq_ignore_ascii_case(ours));
-    !declaration.encoding().is_none_or(|name| name.is_ok_and(|name| is_ours(&name)))
+    declaration.encoding().is_some_and(|name| !name.is_ok_and(|name| is_ours(&name)))
 }
 
 /// A character reference, or one of the five entities that XML itself defines. A reference may name any character but

@@ -242,7 +242,7 @@ fn is_of_xml(character: char) -> bool {
 
 /// Appends `text` so that a parser gives back the same. For a character that XML 1.0 does not have there is the
 /// replacement character: S3 writes a reference such as `&#x1;`, which parsers refuse with the whole document (API
-/// Reference, ListObjectsV2, `encoding-type`). Lists that hold such keys are percent-encoded and lose nothing.
+/// Reference, ListObjectsV2, `encoding-type`). Lists that hold such keys are encoded and lose nothing.
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(needs_escape) {

@@ -25,9 +25,13 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
 const STUCK_PAUSE: Duration = Duration::from_secs(5);
 
-/// Since when the entries of a group's page have been seen. What is queued anew while it waits, as every walk over a home
-/// of the chunk does, has its turn by this all the same.
+/// Since when the entries of a group have been seen. What is queued anew while it waits, as every walk over a home of the
+/// chunk does, has its turn by this all the same.
 type Seen = HashMap<[u8; 32], Instant>;
+/// How long an entry is remembered that moved behind the page, and how many entries are: a round that queues more of
+/// them anew takes longer than they have to wait.
+const SEEN_FOR: Duration = Duration::from_secs(60);
+const MAX_SEEN: usize = 16 * PAGE as usize;
 
 pub async fn run(world: Arc<dyn World>, options: RepairOptions) {
     let mut seen: HashMap<GroupId, Seen> = HashMap::new();
@@ -87,8 +91,13 @@ impl Heal<'_> {
         };
         let now = now_ms();
         let is_full = entries.len() >= PAGE as usize;
-        let since = |hash| seen.get(hash).copied().unwrap_or_else(Instant::now);
-        *seen = entries.iter().map(|entry| (entry.hash, since(&entry.hash))).collect();
+        seen.retain(|_, since| since.elapsed() < SEEN_FOR);
+        if seen.len() + entries.len() > MAX_SEEN {
+            seen.clear();
+        }
+        for entry in &entries {
+            seen.entry(entry.hash).or_insert_with(Instant::now);
+        }
         let old = |entry: &RepairEntry| {
             let seen_for = seen.get(&entry.hash).map_or(Duration::ZERO, Instant::elapsed);
             now.saturating_sub(entry.queued_ms).max(seen_for.as_millis() as u64) >= self.options.settle_ms

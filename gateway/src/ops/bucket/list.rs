@@ -27,7 +27,7 @@ pub struct ListParams {
     pub delimiter: Option<String>,
     /// 0 to 1,000.
     pub max_keys: u32,
-    /// Keys are to be percent-encoded.
+    /// Of keys and of what they begin with.
     pub encoding: Encoding,
 }
 
@@ -56,7 +56,7 @@ impl ListParams {
         if is_common_prefix { ListFrom::AfterPrefix(marker) } else { ListFrom::AfterKey(marker) }
     }
 
-    /// A list of what XML cannot carry is percent-encoded though nobody asked for it, and says so.
+    /// A list of what XML cannot carry is encoded though nobody asked for it, and says so.
     pub fn encode_where_needed(&mut self, query: &Params, page: &Page) {
         let names = page.entries.iter().map(|entry| match entry {
             ListEntry::Key(text, _) | ListEntry::CommonPrefix(text) => text.as_str(),

@@ -25,7 +25,7 @@ const MAX_TRIES: usize = 2;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 ///
-/// Repeated within a day with the same parts it answers the same again.
+/// Repeated within a day with the same parts and the same checks it answers the same again.
 pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     let condition = conditions::write_condition(&request.headers)?;
     let expected = Expected::take_from(&mut request.headers)?;
@@ -108,7 +108,9 @@ async fn read_parts(
 fn location(request: &Request) -> String {
     let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text(HOST.as_str()).unwrap_or("localhost");
-    let secure = text("x-forwarded-proto").is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+    let secure = text("x-forwarded-proto")
+        .and_then(|schemes| schemes.split(',').next())
+        .is_some_and(|first| first.trim().eq_ignore_ascii_case("https"));
     let scheme = if secure { "https" } else { "http" };
     let mut location = match request.virtual_host {
         true => format!("{scheme}://{host}/"),

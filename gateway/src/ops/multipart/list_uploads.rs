@@ -25,7 +25,7 @@ struct Asked {
     key_marker: String,
     upload_id_marker: String,
     max: u32,
-    /// Percent-encoded keys.
+    /// Of keys and of what they begin with.
     encoding: Encoding,
 }
 

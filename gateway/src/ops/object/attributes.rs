@@ -1,8 +1,7 @@
 //! What a client says of an object besides its bytes: taken from the headers of a write, given back by a read. Pure.
 //!
 //! A value is kept byte for byte: each byte of the header is one character, U+0000 to U+00FF, of the kept text. It is
-//! given back as it came where it is US-ASCII or ISO-8859-1, which is what HTTP headers are in, and in the encoded words
-//! of RFC 2047 where it is UTF-8.
+//! given back as it came, but for the user's own metadata in UTF-8, which is given back in the encoded words of RFC 2047.
 //! Source: Amazon S3 User Guide, "Working with object metadata". S3 goes on from there to take each byte of UTF-8 for a
 //! character, so that who decodes its words has to decode once more; ours hold what was meant.
 
