@@ -28,6 +28,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::{Code, S3Error};
+use crate::gate::Pass;
 use crate::gateway::{Gateway, unexpected};
 use crate::request::{Reply, Request};
 use crate::xml::iso_8601;
@@ -36,41 +37,41 @@ use crate::xml::iso_8601;
 const MAX_NAME_LEN: usize = 64;
 
 /// The longest body, in bytes.
-const MAX_BODY_LEN: usize = 16 << 10;
+pub const MAX_BODY_LEN: usize = 16 << 10;
 
 const ACCESS_KEY_LEN: usize = 20;
 const SECRET_KEY_LEN: usize = 40;
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(gateway: &Gateway, pass: Pass, request: Request) -> Reply {
     let path = request.key.clone();
     let Some(path) = path.strip_prefix("admin/v1/") else {
         return Err(Code::MethodNotAllowed.into());
     };
     match (request.method.as_str(), path.split_once('/').unwrap_or((path, ""))) {
-        ("POST", ("users", "")) => add_user(gateway, request).await,
-        ("GET", ("users", "")) => list_users(gateway).await,
-        ("DELETE", ("users", name)) if !name.is_empty() => remove_user(gateway, name).await,
-        ("GET", ("status", "")) => cluster::status(gateway).await.map(answer),
+        ("POST", ("users", "")) => add_user(gateway, pass, request).await,
+        ("GET", ("users", "")) => list_users(gateway, pass).await,
+        ("DELETE", ("users", name)) if !name.is_empty() => remove_user(gateway, pass, name).await,
+        ("GET", ("status", "")) => cluster::status(gateway, pass).await.map(answer),
         ("POST", (kind @ ("nodes" | "disks"), rest)) => {
             let (target, change) = cluster_change(kind, rest, request.query.has("force"))?;
-            cluster::change(gateway, target, change).await.map(answer)
+            cluster::change(gateway, pass, target, change).await.map(answer)
         }
-        ("GET", ("explain", "")) => explain::explain(gateway, &request).await.map(answer),
-        ("GET", ("clock", "")) => Ok(answer(clock::clock(gateway, false).await)),
-        ("POST", ("clock", "reset")) => Ok(answer(clock::clock(gateway, true).await)),
-        ("GET", ("config", "")) => config::show(gateway).await.map(answer),
-        ("POST", ("config", name)) => config::set(gateway, name, request.query.get("ms")).await.map(answer),
-        ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, false).await)),
-        ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, true).await)),
+        ("GET", ("explain", "")) => explain::explain(gateway, pass, &request).await.map(answer),
+        ("GET", ("clock", "")) => Ok(answer(clock::clock(gateway, pass, false).await)),
+        ("POST", ("clock", "reset")) => Ok(answer(clock::clock(gateway, pass, true).await)),
+        ("GET", ("config", "")) => config::show(gateway, pass).await.map(answer),
+        ("POST", ("config", name)) => config::set(gateway, pass, name, request.query.get("ms")).await.map(answer),
+        ("GET", ("scrub", "")) => Ok(answer(scrub::scrub(gateway, pass, false).await)),
+        ("POST", ("scrub", "start")) => Ok(answer(scrub::scrub(gateway, pass, true).await)),
         ("POST", ("fsck", rest)) => {
             if rest == "objects" {
-                return fsck::objects(gateway, request).await.map(answer);
+                return fsck::objects(gateway, pass, request).await.map(answer);
             }
             let after = request.query.get("after");
             let wishes = fsck::Wishes { verify: request.query.has("verify"), repair: request.query.has("repair") };
             match rest.split_once('/') {
-                Some(("groups", group)) => fsck::group(gateway, group, after, wishes).await.map(answer),
-                Some(("disks", disk)) => fsck::disk(gateway, disk, after).await.map(answer),
+                Some(("groups", group)) => fsck::group(gateway, pass, group, after, wishes).await.map(answer),
+                Some(("disks", disk)) => fsck::disk(gateway, pass, disk, after).await.map(answer),
                 _ => Err(Code::MethodNotAllowed.into()),
             }
         }
@@ -102,13 +103,13 @@ struct NewUser {
     display_name: Option<String>,
 }
 
-async fn add_user(gateway: &Gateway, mut request: Request) -> Reply {
-    let document = request.read_document(gateway, MAX_BODY_LEN).await?;
+async fn add_user(gateway: &Gateway, pass: Pass, mut request: Request) -> Reply {
+    let document = request.read_document(gateway).await?;
     let wanted: NewUser = serde_json::from_slice(&document)
         .map_err(|_| S3Error::with(Code::InvalidArgument, "The body must be JSON: {\"name\": \"...\"}."))?;
     drop(document);
     let user = new_user(wanted)?;
-    match gateway.root_command(RootCommand::AddUser { user: user.clone() }).await? {
+    match gateway.root_command(pass, RootCommand::AddUser { user: user.clone() }).await? {
         Ok(Outcome::User(_) | Outcome::Done) => {}
         Err(Rejection::Exists) => return Err(Code::UserAlreadyExists.into()),
         _ => return Err(unexpected("AddUser")),
@@ -124,16 +125,16 @@ async fn add_user(gateway: &Gateway, mut request: Request) -> Reply {
     })))
 }
 
-async fn list_users(gateway: &Gateway) -> Reply {
-    let Answer::Users(users) = gateway.root_query(Query::Users).await? else {
+async fn list_users(gateway: &Gateway, pass: Pass) -> Reply {
+    let Answer::Users(users) = gateway.root_query(pass, Query::Users).await? else {
         return Err(unexpected("Users"));
     };
     let users: Vec<Value> = users.iter().map(without_secret).collect();
     Ok(answer(json!({ "users": users })))
 }
 
-async fn remove_user(gateway: &Gateway, name: &str) -> Reply {
-    match gateway.root_command(RootCommand::RemoveUser { name: name.to_owned() }).await? {
+async fn remove_user(gateway: &Gateway, pass: Pass, name: &str) -> Reply {
+    match gateway.root_command(pass, RootCommand::RemoveUser { name: name.to_owned() }).await? {
         Ok(_) => {}
         Err(Rejection::NoSuchUser) => return Err(Code::NoSuchUser.into()),
         Err(Rejection::UserHasBuckets) => return Err(Code::UserHasBuckets.into()),

@@ -92,13 +92,14 @@ impl std::ops::Deref for Document {
 }
 
 impl Request {
-    /// Reads the body to its end, at most `limit` bytes, and checks all that was said of it: the signature's hash,
+    /// Reads the body to its end, as far as the operation's row allows, and checks all that was said of it: the signature's hash,
     /// `Content-MD5`, a checksum.
     ///
     /// # Errors
     /// `MaxMessageLengthExceeded`, `IncompleteBody`, `RequestTimeout`, `SlowDown` where too many documents are being
     /// read, and what the checks say.
-    pub async fn read_document(&mut self, gateway: &Gateway, limit: usize) -> Result<Document, S3Error> {
+    pub async fn read_document(&mut self, gateway: &Gateway) -> Result<Document, S3Error> {
+        let limit = self.document_len;
         let content_md5 = checksum::content_md5(&self.headers)?;
         let asked = Asked::from_headers(&self.headers)?;
         let announced = announced_len(&self.headers);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_storage::client::Client;
-use cairn_storage::meta::record::{DirectoryEntry, DirectoryState, UserRecord};
-use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
-use cairn_storage::types::{BucketId, ROOT_GROUP, UserId};
+use cairn_storage::meta::record::DirectoryEntry;
+use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection, RootCommand};
+use cairn_storage::types::{ROOT_GROUP, UserId};
 
 use crate::cache::Cache;
 use crate::data::DataPath;
 use crate::document::Documents;
 use crate::error::{Code, S3Error};
-use crate::users::{USER_LIFETIME, Users};
+use crate::gate::Pass;
+use crate::users::{Known, USER_LIFETIME, Users};
 
 /// How long a directory entry is kept as a hint. What it says of a bucket id never changes; the group says whether
 /// the bucket is still there.
@@ -56,9 +57,6 @@ pub(crate) struct Inner {
     pub(crate) documents: Documents,
 }
 
-/// Who sent a request: a user whose signature holds.
-pub type Caller = Arc<UserRecord>;
-
 impl Gateway {
     pub fn new(client: Client, data: DataPath, settings: Settings) -> Self {
         Self(Arc::new(Inner {
@@ -72,7 +70,8 @@ impl Gateway {
         }))
     }
 
-    pub fn client(&self) -> &Client {
+    /// The way to all groups, for who has passed the gate.
+    pub(crate) fn client(&self, _: Pass) -> &Client {
         &self.0.client
     }
 
@@ -88,7 +87,7 @@ impl Gateway {
 /// Users.
 impl Gateway {
     /// The user of an access key, from a cache that is at most a few seconds old.
-    pub async fn user_by_access_key(&self, access_key: &str) -> Result<Option<Caller>, S3Error> {
+    pub(crate) async fn user_by_access_key(&self, access_key: &str) -> Result<Option<Arc<Known>>, S3Error> {
         self.0.users.find(&self.0.client, access_key).await
     }
 
@@ -98,7 +97,7 @@ impl Gateway {
         if let Some(known) = self.0.display_names.get(&text) {
             return Ok(known);
         }
-        let Answer::User(user) = self.root_query(Query::UserById { id }).await? else {
+        let Answer::User(user) = self.0.client.query(ROOT_GROUP, Query::UserById { id }).await? else {
             return Err(unexpected("UserById"));
         };
         let name = user.map(|user| user.display_name).unwrap_or_default();
@@ -113,67 +112,25 @@ impl Gateway {
     }
 }
 
-/// Buckets. Only their owner and root may use them.
+/// Buckets.
 impl Gateway {
-    /// Checks that the caller may use the bucket and asks its group. A cached directory entry is only a hint: where
-    /// the group does not know the bucket's id, the root group is asked, before it is `NoSuchBucket`.
-    pub async fn query_bucket(
-        &self,
-        caller: &Caller,
-        name: &str,
-        query: impl Fn(BucketId) -> Query,
-    ) -> Result<(DirectoryEntry, Answer), S3Error> {
-        let mut found = self.find_bucket(caller, name).await?;
-        loop {
-            let answer = self.client().query(found.entry.group, query(found.entry.id)).await?;
-            if !is_unknown_bucket(&answer) {
-                return Ok((DirectoryEntry::clone(&found.entry), answer));
-            }
-            found = self.find_again(caller, name, found).await?;
-        }
-    }
-
-    /// The same for a command. `Rejection::UnknownBucket` never comes back from here, it is `NoSuchBucket`; the other
-    /// rejections are the operation's to turn into errors.
-    pub async fn command_bucket(
-        &self,
-        caller: &Caller,
-        name: &str,
-        command: impl Fn(BucketId) -> Command,
-    ) -> Result<(DirectoryEntry, Result<Outcome, Rejection>), S3Error> {
-        let mut found = self.find_bucket(caller, name).await?;
-        loop {
-            let result = self.client().command(found.entry.group, command(found.entry.id)).await?;
-            if !matches!(result, Err(Rejection::UnknownBucket)) {
-                return Ok((DirectoryEntry::clone(&found.entry), result));
-            }
-            found = self.find_again(caller, name, found).await?;
-        }
-    }
-
-    /// The bucket's directory entry, if it exists and the caller may use it; may come from the cache (the group has
-    /// the last word). For what must be known before a body is read: the group.
-    pub async fn open_bucket(&self, caller: &Caller, name: &str) -> Result<DirectoryEntry, S3Error> {
-        Ok(DirectoryEntry::clone(&self.find_bucket(caller, name).await?.entry))
-    }
-
-    /// The same, from the root group: for what has to be true of the bucket that is used.
-    pub async fn open_bucket_anew(&self, caller: &Caller, name: &str) -> Result<DirectoryEntry, S3Error> {
-        Ok(DirectoryEntry::clone(&self.ask_for_bucket(caller, name).await?.entry))
+    /// What is remembered of a name: a hint. What it says of a bucket id never changes; the group says whether the
+    /// bucket is still there.
+    pub(crate) fn cached_bucket(&self, name: &str) -> Option<Arc<DirectoryEntry>> {
+        self.0.buckets.get(name)
     }
 
     /// The directory entry of a name, whoever it belongs to and whatever its state, from the root group.
-    pub async fn directory_entry(&self, name: &str) -> Result<Option<DirectoryEntry>, S3Error> {
-        match self.root_query(Query::Directory { name: name.to_owned() }).await? {
+    pub(crate) async fn directory_entry(&self, name: &str) -> Result<Option<DirectoryEntry>, S3Error> {
+        match self.0.client.query(ROOT_GROUP, Query::Directory { name: name.to_owned() }).await? {
             Answer::Directory(entry) => Ok(entry),
             _ => Err(unexpected("Directory")),
         }
     }
 
     /// Keeps an entry that has just become active.
-    pub fn remember_bucket(&self, entry: DirectoryEntry) {
-        let name = entry.name.clone();
-        self.0.buckets.insert(&name, Arc::new(entry), BUCKET_LIFETIME);
+    pub(crate) fn remember_bucket(&self, entry: Arc<DirectoryEntry>) {
+        self.0.buckets.insert(&entry.name, entry.clone(), BUCKET_LIFETIME);
     }
 
     /// Forgets a bucket, after a change of our own.
@@ -181,69 +138,17 @@ impl Gateway {
         self.0.buckets.remove(name);
     }
 
-    pub(crate) async fn root_query(&self, query: Query) -> Result<Answer, S3Error> {
-        Ok(self.client().query(ROOT_GROUP, query).await?)
+    pub(crate) async fn root_query(&self, pass: Pass, query: Query) -> Result<Answer, S3Error> {
+        Ok(self.client(pass).query(ROOT_GROUP, query).await?)
     }
 
     pub(crate) async fn root_command(
         &self,
-        command: cairn_storage::meta::RootCommand,
+        pass: Pass,
+        command: RootCommand,
     ) -> Result<Result<Outcome, Rejection>, S3Error> {
-        Ok(self.client().command(ROOT_GROUP, Command::Root(command)).await?)
+        Ok(self.client(pass).command(ROOT_GROUP, Command::Root(command)).await?)
     }
-
-    /// The entry from the cache or from the root group. A cached entry that denies the caller may be out of date, so
-    /// that only the root group denies.
-    async fn find_bucket(&self, caller: &Caller, name: &str) -> Result<Found, S3Error> {
-        if let Some(entry) = self.0.buckets.get(name)
-            && may_use(caller, &entry)
-        {
-            return Ok(Found { entry, fresh: false });
-        }
-        self.ask_for_bucket(caller, name).await
-    }
-
-    /// After the group said that it does not know the bucket of `found`.
-    async fn find_again(&self, caller: &Caller, name: &str, found: Found) -> Result<Found, S3Error> {
-        self.forget_bucket(name);
-        if found.fresh {
-            // The root group had it a moment ago: it is being deleted.
-            return Err(no_such_bucket(name));
-        }
-        let again = self.ask_for_bucket(caller, name).await?;
-        if again.entry.id == found.entry.id { Err(no_such_bucket(name)) } else { Ok(again) }
-    }
-
-    async fn ask_for_bucket(&self, caller: &Caller, name: &str) -> Result<Found, S3Error> {
-        let entry = self.directory_entry(name).await?.filter(|entry| entry.state == DirectoryState::Active);
-        let Some(entry) = entry.map(Arc::new) else {
-            return Err(no_such_bucket(name));
-        };
-        self.0.buckets.insert(name, entry.clone(), BUCKET_LIFETIME);
-        if may_use(caller, &entry) { Ok(Found { entry, fresh: true }) } else { Err(Code::AccessDenied.into()) }
-    }
-}
-
-struct Found {
-    entry: Arc<DirectoryEntry>,
-    /// It comes from the root group, just now.
-    fresh: bool,
-}
-
-fn may_use(caller: &Caller, entry: &DirectoryEntry) -> bool {
-    caller.root || caller.id == entry.owner
-}
-
-fn is_unknown_bucket(answer: &Answer) -> bool {
-    matches!(
-        answer,
-        Answer::Bucket(None)
-            | Answer::Object { bucket: None, .. }
-            | Answer::List { bucket: None, .. }
-            | Answer::Upload { bucket: None, .. }
-            | Answer::Parts { bucket: None, .. }
-            | Answer::Uploads { bucket: None, .. }
-    )
 }
 
 /// `NoSuchBucket`, with the name.

@@ -8,6 +8,7 @@ mod cache;
 pub mod data;
 mod document;
 pub mod error;
+pub mod gate;
 pub mod gateway;
 pub mod middleware;
 pub mod operation;
@@ -15,6 +16,7 @@ pub mod ops;
 pub mod request;
 pub mod router;
 pub mod server;
+mod table;
 #[cfg(test)]
 mod testing;
 mod users;

@@ -1,4 +1,4 @@
-//! What a request is about: its target, taken from the raw URI, and the name of every operation of S3 that is built.
+//! What a request is about: its target, taken from the raw URI, and the name of every operation of S3.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::{Code, S3Error};
 use crate::request::Params;
+use crate::table::Level;
 
 /// The longest key, in bytes of UTF-8.
 pub const MAX_KEY_LEN: usize = 1_024;
@@ -16,12 +17,13 @@ const MAX_PARAMS: usize = 256;
 
 macro_rules! operations {
     ($($name:ident)*) => {
-        /// Every operation that is built, under S3's name for it.
+        /// Every operation, built or not, under S3's name for it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Operation { $($name,)* }
 
         impl Operation {
             /// All of them.
+            #[cfg(test)]
             pub const ALL: &[Self] = &[$(Operation::$name,)*];
 
             /// S3's name, as it stands in logs and metrics.
@@ -38,6 +40,31 @@ operations! {
     ListObjects ListObjectsV2 ListObjectVersions ListMultipartUploads DeleteObjects
     GetObject HeadObject PutObject CopyObject DeleteObject GetObjectAttributes GetObjectAcl
     CreateMultipartUpload UploadPart UploadPartCopy CompleteMultipartUpload AbortMultipartUpload ListParts
+
+    PostObject PutBucketVersioning PutBucketAcl PutObjectAcl GetBucketAbac PutBucketAbac
+    GetBucketAccelerateConfiguration PutBucketAccelerateConfiguration DeleteBucketAnalyticsConfiguration
+    GetBucketAnalyticsConfiguration ListBucketAnalyticsConfigurations PutBucketAnalyticsConfiguration
+    DeleteBucketCors GetBucketCors PutBucketCors DeleteBucketEncryption GetBucketEncryption PutBucketEncryption
+    DeleteBucketIntelligentTieringConfiguration GetBucketIntelligentTieringConfiguration
+    ListBucketIntelligentTieringConfigurations PutBucketIntelligentTieringConfiguration
+    DeleteBucketInventoryConfiguration GetBucketInventoryConfiguration ListBucketInventoryConfigurations
+    PutBucketInventoryConfiguration DeleteBucketLifecycle GetBucketLifecycleConfiguration
+    PutBucketLifecycleConfiguration GetBucketLogging PutBucketLogging
+    UpdateBucketMetadataAnnotationTableConfiguration DeleteBucketMetadataConfiguration
+    GetBucketMetadataConfiguration CreateBucketMetadataConfiguration
+    UpdateBucketMetadataInventoryTableConfiguration UpdateBucketMetadataJournalTableConfiguration
+    DeleteBucketMetadataTableConfiguration GetBucketMetadataTableConfiguration
+    CreateBucketMetadataTableConfiguration DeleteBucketMetricsConfiguration GetBucketMetricsConfiguration
+    ListBucketMetricsConfigurations PutBucketMetricsConfiguration GetBucketNotificationConfiguration
+    PutBucketNotificationConfiguration GetObjectLockConfiguration PutObjectLockConfiguration
+    DeleteBucketOwnershipControls GetBucketOwnershipControls PutBucketOwnershipControls DeleteBucketPolicy
+    GetBucketPolicy PutBucketPolicy GetBucketPolicyStatus DeletePublicAccessBlock GetPublicAccessBlock
+    PutPublicAccessBlock DeleteBucketReplication GetBucketReplication PutBucketReplication GetBucketRequestPayment
+    PutBucketRequestPayment CreateSession DeleteBucketTagging GetBucketTagging PutBucketTagging
+    DeleteBucketWebsite GetBucketWebsite PutBucketWebsite DeleteObjectAnnotation GetObjectAnnotation
+    ListObjectAnnotations PutObjectAnnotation UpdateObjectEncryption GetObjectLegalHold PutObjectLegalHold
+    RenameObject RestoreObject GetObjectRetention PutObjectRetention SelectObjectContent DeleteObjectTagging
+    GetObjectTagging PutObjectTagging GetObjectTorrent
 }
 
 /// The bucket, the key and the parameters of a request.
@@ -52,7 +79,54 @@ pub struct Target {
     pub virtual_host: bool,
 }
 
+/// Which version of a key is meant. All objects are unversioned yet, and S3 calls their version `null`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Version {
+    #[default]
+    Current,
+    Null,
+    Id(String),
+}
+
+impl Version {
+    /// From the parameter `versionId`; also for the versions named in a DeleteObjects or in a copy source.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what can be no version.
+    pub fn parse(text: Option<&str>) -> Result<Self, S3Error> {
+        let could_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let problem = match text {
+            None => return Ok(Self::Current),
+            Some("null") => return Ok(Self::Null),
+            Some("") => "Version id cannot be the empty string",
+            Some(id) if id.len() <= 128 && id.bytes().all(could_be) => return Ok(Self::Id(id.to_owned())),
+            Some(_) => "Invalid version id specified",
+        };
+        Err(S3Error::with(Code::InvalidArgument, problem)
+            .detail("ArgumentName", "versionId")
+            .detail("ArgumentValue", text.unwrap_or_default()))
+    }
+
+    /// # Errors
+    /// `NoSuchVersion` for all but the version that there is.
+    pub fn must_be_there(&self) -> Result<(), S3Error> {
+        match self {
+            Self::Current | Self::Null => Ok(()),
+            Self::Id(id) => Err(S3Error::new(Code::NoSuchVersion).detail("VersionId", id.as_str())),
+        }
+    }
+}
+
 impl Target {
+    /// What it is about.
+    pub fn level(&self) -> Level {
+        match (self.bucket.is_empty(), self.key.is_empty()) {
+            (true, _) => Level::Service,
+            (false, true) => Level::Bucket,
+            (false, false) => Level::Object,
+        }
+    }
+
     /// Takes a raw URI apart. A host `bucket.DOMAIN` of one of the `domains` names the bucket; with any other host, an
     /// IP address among them, the first segment of the path does. Nothing is normalised: `//`, `.` and `..` are
     /// bytes of the key, `+` is a plus.
@@ -259,5 +333,17 @@ mod tests {
         assert_eq!(params.0, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(params.get("b"), Some("1"));
         assert!(params.has("c") && !params.has("e"));
+    }
+
+    #[test]
+    fn only_the_null_version_exists() {
+        assert_eq!(Version::parse(None).unwrap(), Version::Current);
+        assert_eq!(Version::parse(Some("null")).unwrap(), Version::Null);
+        assert!(Version::Null.must_be_there().is_ok());
+        let other = Version::parse(Some("abcDEF123._-")).unwrap();
+        assert_eq!(other.must_be_there().unwrap_err().code, Code::NoSuchVersion);
+        for text in ["", "a b", "a/b", &"a".repeat(129)] {
+            assert_eq!(Version::parse(Some(text)).unwrap_err().code, Code::InvalidArgument, "{text}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use parking_lot::Mutex;
 
 use crate::auth::Payload;
 use crate::error::{Code, S3Error};
-use crate::gateway::Caller;
+use crate::gate::Caller;
 use crate::middleware::inbound::TooSlow;
+use crate::operation::Version;
 
 /// What an operation answers with.
 pub type Reply = Result<Response<Body>, S3Error>;
@@ -23,6 +24,9 @@ pub struct Request {
     /// Empty where the request has no key.
     pub key: String,
     pub query: Params,
+    pub version: Version,
+    /// The most bytes of a document.
+    pub document_len: usize,
     /// Whether the host names the bucket.
     pub virtual_host: bool,
     /// With the `x-amz-*` parameters of a presigned query among them.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_storage::client::Client;
+use cairn_storage::meta::record::UserRecord;
 use cairn_storage::meta::{Answer, Query};
 use cairn_storage::types::ROOT_GROUP;
 use parking_lot::Mutex;
 
 use crate::cache::Cache;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, unexpected};
+use crate::gate::{Caller, Identity};
+use crate::gateway::unexpected;
 
 /// How old what is known of a user may be: so long may a removed user go on.
 pub(crate) const USER_LIFETIME: Duration = Duration::from_secs(5);
@@ -29,9 +31,21 @@ const UNKNOWN_RATE: u32 = 50;
 /// How old the list of all users may be that is looked at past that rate.
 const LIST_LIFETIME: Duration = Duration::from_secs(1);
 
+/// An access key's user, and the secret, which goes no further than to where signatures are checked.
+pub(crate) struct Known {
+    pub caller: Caller,
+    pub secret_key: String,
+}
+
+impl From<UserRecord> for Known {
+    fn from(user: UserRecord) -> Self {
+        Self { caller: Arc::new(Identity::from(&user)), secret_key: user.secret_key }
+    }
+}
+
 /// The users, by access key, as this gateway knows them.
 pub(crate) struct Users {
-    known: Cache<Caller>,
+    known: Cache<Arc<Known>>,
     unknown: Cache<()>,
     budget: Mutex<Budget>,
     /// Of all users; taken by one request at a time, which the others wait for.
@@ -41,7 +55,7 @@ pub(crate) struct Users {
 struct List {
     taken: Instant,
     /// `None` where the root group did not answer: those who waited for it do not ask once more, one after another.
-    by_key: Option<HashMap<String, Caller>>,
+    by_key: Option<HashMap<String, Arc<Known>>>,
 }
 
 impl Users {
@@ -58,7 +72,7 @@ impl Users {
     ///
     /// While too many unknown keys come in, the root group is asked for all users once a second in place of each key:
     /// nobody is refused whose key is good, and made-up keys cost one question a second.
-    pub(crate) async fn find(&self, client: &Client, access_key: &str) -> Result<Option<Caller>, S3Error> {
+    pub(crate) async fn find(&self, client: &Client, access_key: &str) -> Result<Option<Arc<Known>>, S3Error> {
         if let Some(known) = self.known.get(access_key) {
             return Ok(Some(known));
         }
@@ -88,7 +102,7 @@ impl Users {
         *self.list.lock().await = None;
     }
 
-    async fn find_in_list(&self, client: &Client, access_key: &str) -> Result<Option<Caller>, S3Error> {
+    async fn find_in_list(&self, client: &Client, access_key: &str) -> Result<Option<Arc<Known>>, S3Error> {
         let mut list = self.list.lock().await;
         if let Some(known) = list.as_ref().filter(|list| list.taken.elapsed() < LIST_LIFETIME) {
             let by_key = known.by_key.as_ref().ok_or(Code::ServiceUnavailable)?;
@@ -107,16 +121,17 @@ impl Users {
     }
 }
 
-async fn ask_for_all(client: &Client) -> Result<HashMap<String, Caller>, S3Error> {
+async fn ask_for_all(client: &Client) -> Result<HashMap<String, Arc<Known>>, S3Error> {
+    let known = |user: UserRecord| (user.access_key.clone(), Arc::new(Known::from(user)));
     match client.query(ROOT_GROUP, Query::Users).await? {
-        Answer::Users(users) => Ok(users.into_iter().map(|user| (user.access_key.clone(), Arc::new(user))).collect()),
+        Answer::Users(users) => Ok(users.into_iter().map(known).collect()),
         _ => Err(unexpected("Users")),
     }
 }
 
-async fn ask(client: &Client, access_key: &str) -> Result<Option<Caller>, S3Error> {
+async fn ask(client: &Client, access_key: &str) -> Result<Option<Arc<Known>>, S3Error> {
     match client.query(ROOT_GROUP, Query::UserByAccessKey { access_key: access_key.to_owned() }).await? {
-        Answer::User(user) => Ok(user.map(|user| Arc::new(*user))),
+        Answer::User(user) => Ok(user.map(|user| Arc::new(Known::from(*user)))),
         _ => Err(unexpected("UserByAccessKey")),
     }
 }
@@ -172,11 +187,11 @@ mod tests {
         for number in 0..10 * UNKNOWN_RATE {
             assert!(gateway.user_by_access_key(&format!("KEY{number}")).await.unwrap().is_none());
         }
-        assert_eq!(gateway.user_by_access_key("KEYanna").await.unwrap().unwrap().name, "anna");
+        assert_eq!(gateway.user_by_access_key("KEYanna").await.unwrap().unwrap().caller.name, "anna");
         // Also one who has just come, by way of this gateway.
         fake.add_user("ben", false);
         gateway.forget_users().await;
-        assert_eq!(gateway.user_by_access_key("KEYben").await.unwrap().unwrap().name, "ben");
+        assert_eq!(gateway.user_by_access_key("KEYben").await.unwrap().unwrap().caller.name, "ben");
     }
 
     #[test]

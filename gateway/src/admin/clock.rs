@@ -9,14 +9,15 @@ use cairn_storage::meta::{Answer, Command, Query};
 use cairn_storage::types::now_ms;
 use serde_json::{Value, json};
 
+use crate::gate::Pass;
 use crate::gateway::Gateway;
 use crate::xml::iso_8601;
 
 /// How long a group is waited for.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub async fn clock(gateway: &Gateway, reset: bool) -> Value {
-    let client = gateway.client();
+pub async fn clock(gateway: &Gateway, pass: Pass, reset: bool) -> Value {
+    let client = gateway.client(pass);
     let map = client.map();
     let asked = map.groups.iter().map(|group| async move {
         let ask = async {

@@ -14,6 +14,7 @@ use cairn_storage::wire::{DiskNews, Overview};
 use serde_json::{Value, json};
 
 use crate::error::{Code, S3Error};
+use crate::gate::Pass;
 use crate::gateway::{Gateway, unexpected};
 
 /// How long a group is asked for its figures; one without a leader does not keep the others from being shown.
@@ -41,11 +42,11 @@ pub enum Target {
 
 /// The whole status. `health` is `unavailable` where a group has no leader, `degraded` where something is down, out,
 /// under way, missing or not yet looked at, else `healthy`. Sizes are bytes.
-pub async fn status(gateway: &Gateway) -> Result<Value, S3Error> {
-    let overview = gateway.client().overview().await?;
+pub async fn status(gateway: &Gateway, pass: Pass) -> Result<Value, S3Error> {
+    let overview = gateway.client(pass).overview().await?;
     let groups: Vec<GroupId> = overview.map.groups.iter().map(|group| group.id).collect();
     let asked = groups.iter().map(|group| async {
-        let query = gateway.client().query(*group, Query::Statistics);
+        let query = gateway.client(pass).query(*group, Query::Statistics);
         match tokio::time::timeout(GROUP_TIMEOUT, query).await {
             Ok(Ok(Answer::Statistics(statistics))) => Some((*group, statistics)),
             _ => None,
@@ -172,20 +173,20 @@ fn state(state: DiskState) -> &'static str {
 }
 
 /// Changes the map, and answers with the status after that.
-pub async fn change(gateway: &Gateway, target: Target, change: Change) -> Result<Value, S3Error> {
+pub async fn change(gateway: &Gateway, pass: Pass, target: Target, change: Change) -> Result<Value, S3Error> {
     for _ in 0..ATTEMPTS {
-        let Answer::Map(Some(map)) = gateway.root_query(Query::Map).await? else {
+        let Answer::Map(Some(map)) = gateway.root_query(pass, Query::Map).await? else {
             return Err(unexpected("Map"));
         };
-        let overview = gateway.client().overview().await?;
+        let overview = gateway.client(pass).overview().await?;
         let new = changed(&map, &overview, target, change)?;
         if new == *map {
-            return status(gateway).await;
+            return status(gateway, pass).await;
         }
-        match gateway.root_command(RootCommand::ReplaceMap { expected: map.epoch, map: new }).await? {
+        match gateway.root_command(pass, RootCommand::ReplaceMap { expected: map.epoch, map: new }).await? {
             Ok(Outcome::Map(map)) => {
                 tracing::info!(?target, ?change, epoch = %map.epoch, "the cluster map was changed");
-                return status(gateway).await;
+                return status(gateway, pass).await;
             }
             Err(Rejection::MapChanged) => {}
             _ => return Err(unexpected("ReplaceMap")),

@@ -8,6 +8,7 @@ use cairn_storage::types::{ClusterMap, ClusterSettings};
 use serde_json::{Value, json};
 
 use crate::error::{Code, S3Error};
+use crate::gate::Pass;
 use crate::gateway::{Gateway, unexpected};
 
 /// How often a change of the map is tried again that came too late.
@@ -17,25 +18,25 @@ const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The least and the most that makes sense, in milliseconds: a second and ten years.
 const BOUNDS_MS: std::ops::RangeInclusive<u64> = 1000..=3_652 * 24 * 60 * 60 * 1000;
 
-pub async fn show(gateway: &Gateway) -> Result<Value, S3Error> {
-    Ok(render(&newest(gateway).await?.settings))
+pub async fn show(gateway: &Gateway, pass: Pass) -> Result<Value, S3Error> {
+    Ok(render(&newest(gateway, pass).await?.settings))
 }
 
-pub async fn set(gateway: &Gateway, name: &str, value: Option<&str>) -> Result<Value, S3Error> {
+pub async fn set(gateway: &Gateway, pass: Pass, name: &str, value: Option<&str>) -> Result<Value, S3Error> {
     let ms: Option<u64> = value.and_then(|value| value.parse().ok()).filter(|ms| BOUNDS_MS.contains(ms));
     let ms = ms.ok_or_else(|| S3Error::with(Code::InvalidArgument, "It must be from a second to ten years."))?;
     for _ in 0..ATTEMPTS {
-        let mut map = newest(gateway).await?;
+        let mut map = newest(gateway, pass).await?;
         let expected = map.epoch;
         match name {
             "gc-grace" => map.settings.gc_grace_ms = Some(ms),
             "out-after" => map.settings.out_after_ms = Some(ms),
             _ => return Err(S3Error::with(Code::InvalidArgument, "There is no such setting.")),
         }
-        match gateway.root_command(RootCommand::ReplaceMap { expected, map }).await? {
+        match gateway.root_command(pass, RootCommand::ReplaceMap { expected, map }).await? {
             Ok(Outcome::Map(map)) => {
                 tracing::info!(name, ms, epoch = %map.epoch, "a setting of the cluster was changed");
-                tell_groups(gateway, &map).await;
+                tell_groups(gateway, pass, &map).await;
                 return Ok(render(&map.settings));
             }
             Err(Rejection::MapChanged) => {}
@@ -45,18 +46,18 @@ pub async fn set(gateway: &Gateway, name: &str, value: Option<&str>) -> Result<V
     Err(Code::OperationAborted.into())
 }
 
-async fn newest(gateway: &Gateway) -> Result<ClusterMap, S3Error> {
-    match gateway.root_query(Query::Map).await? {
+async fn newest(gateway: &Gateway, pass: Pass) -> Result<ClusterMap, S3Error> {
+    match gateway.root_query(pass, Query::Map).await? {
         Answer::Map(Some(map)) => Ok(*map),
         _ => Err(unexpected("Map")),
     }
 }
 
 /// Each group's leader does it, too, by and by.
-async fn tell_groups(gateway: &Gateway, map: &ClusterMap) {
+async fn tell_groups(gateway: &Gateway, pass: Pass, map: &ClusterMap) {
     let grace_ms = map.settings.gc_grace_ms();
     let told = map.metadata_groups().map(|group| async move {
-        let told = gateway.client().command(group, Command::SetGrace { grace_ms });
+        let told = gateway.client(pass).command(group, Command::SetGrace { grace_ms });
         if !matches!(tokio::time::timeout(GROUP_TIMEOUT, told).await, Ok(Ok(Ok(_)))) {
             tracing::warn!(%group, "a group does not answer; it hears of the grace time later");
         }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::copies::{self, Copies, Copy};
 use crate::error::{Code, S3Error};
+use crate::gate::{self, Pass};
 use crate::gateway::{Gateway, unexpected};
 use crate::request::Request;
 use crate::xml::iso_8601;
@@ -25,7 +26,7 @@ const CHUNKS: u32 = 32;
 /// # Errors
 /// `NoSuchBucket`, `NoSuchKey`, `InvalidArgument`, or that a group does not answer. A disk that does not is part of the
 /// answer.
-pub async fn explain(gateway: &Gateway, request: &Request) -> Result<Value, S3Error> {
+pub async fn explain(gateway: &Gateway, pass: Pass, request: &Request) -> Result<Value, S3Error> {
     let (Some(bucket), Some(key)) = (request.query.get("bucket"), request.query.get("key")) else {
         return Err(S3Error::with(Code::InvalidArgument, "The bucket and the key must be named."));
     };
@@ -35,29 +36,29 @@ pub async fn explain(gateway: &Gateway, request: &Request) -> Result<Value, S3Er
         Some(Err(_)) => return Err(S3Error::with(Code::InvalidArgument, "The offset is a number of bytes.")),
     };
     let query = |bucket| Query::Object { bucket, key: key.to_owned(), wanted: Wanted::Nothing, limit: 0 };
-    let (entry, answer) = gateway.query_bucket(&request.caller, bucket, query).await?;
+    let (entry, answer) = gate::admit_to_object(gateway, &request.caller, bucket, key).await?.query(query).await?;
     let Answer::Object { object, .. } = answer else { return Err(unexpected("Object")) };
     let record = object.ok_or(Code::NoSuchKey)?.record;
 
     let spans = match record.body {
         Body::Manifest(manifest) => {
             let query = Query::Chunks { manifest, offset, limit: CHUNKS };
-            match gateway.client().query(entry.group, query).await? {
+            match gateway.client(pass).query(entry.group, query).await? {
                 Answer::Chunks(spans) => spans,
                 _ => return Err(unexpected("Chunks")),
             }
         }
         _ => Vec::new(),
     };
-    let map = gateway.client().map();
+    let map = gateway.client(pass).map();
     let ids: Vec<ChunkId> = spans.iter().map(|span| ChunkId { group: entry.group, hash: span.hash }).collect();
-    let copies = copies::look(gateway.client(), &map, &ids, true).await;
+    let copies = copies::look(gateway.client(pass), &map, &ids, true).await;
     let corrupt: Vec<[u8; 32]> =
         copies.iter().filter(|copies| copies.has(Copy::Corrupt)).map(|copies| copies.chunk.hash).collect();
     if !corrupt.is_empty() {
         // The disks have dropped them: they are made anew from the others.
         let command = Command::QueueRepair { hashes: corrupt, known: Vec::new() };
-        gateway.client().command(entry.group, command).await?.map_err(|_| unexpected("QueueRepair"))?;
+        gateway.client(pass).command(entry.group, command).await?.map_err(|_| unexpected("QueueRepair"))?;
     }
     let end = spans.last().map_or(record.size, |span| span.offset + u64::from(span.len));
     Ok(json!({

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::copies::{self, Copies, Copy};
 use crate::error::{Code, S3Error};
+use crate::gate::Pass;
 use crate::gateway::{Gateway, unexpected};
 use crate::request::Request;
 
@@ -49,7 +50,13 @@ pub struct Wishes {
 ///
 /// # Errors
 /// `InvalidArgument`, or that the group does not answer. A disk that does not is part of the answer.
-pub async fn group(gateway: &Gateway, group: &str, after: Option<&str>, wishes: Wishes) -> Result<Value, S3Error> {
+pub async fn group(
+    gateway: &Gateway,
+    pass: Pass,
+    group: &str,
+    after: Option<&str>,
+    wishes: Wishes,
+) -> Result<Value, S3Error> {
     let group = GroupId(group.parse().map_err(|_| invalid("This is no id of a group."))?);
     let after = match after {
         None => None,
@@ -59,7 +66,7 @@ pub async fn group(gateway: &Gateway, group: &str, after: Option<&str>, wishes: 
             Some(hash)
         }
     };
-    let client = gateway.client();
+    let client = gateway.client(pass);
     let limit = if wishes.verify { PAGE_TO_READ } else { PAGE };
     let hashes = match client.query(group, Query::References { after, limit }).await? {
         Answer::References(hashes) => hashes,
@@ -128,13 +135,13 @@ fn finding(copies: &Copies) -> Value {
 ///
 /// # Errors
 /// `InvalidArgument`, `ServiceUnavailable` where the disk or a group does not answer.
-pub async fn disk(gateway: &Gateway, disk: &str, after: Option<&str>) -> Result<Value, S3Error> {
+pub async fn disk(gateway: &Gateway, pass: Pass, disk: &str, after: Option<&str>) -> Result<Value, S3Error> {
     let disk: DiskId = disk.parse().map_err(|_| invalid("This is no id of a disk."))?;
     let after: Option<ChunkId> = match after {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| invalid("This is no id of a chunk."))?),
     };
-    let client = gateway.client();
+    let client = gateway.client(pass);
     let service = client.repair_disk(disk).filter(|_| client.is_up(disk)).ok_or(Code::ServiceUnavailable)?;
     let chunks = service.list(after, PAGE).await.map_err(|_| Code::ServiceUnavailable)?;
     let map = client.map();
@@ -180,8 +187,9 @@ pub async fn disk(gateway: &Gateway, disk: &str, after: Option<&str>) -> Result<
 ///
 /// # Errors
 /// `InvalidArgument`, or that a group does not answer.
-pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S3Error> {
-    let document = request.read_document(gateway, MAX_CHUNKS_LEN).await?;
+pub async fn objects(gateway: &Gateway, pass: Pass, mut request: Request) -> Result<Value, S3Error> {
+    request.document_len = MAX_CHUNKS_LEN;
+    let document = request.read_document(gateway).await?;
     let texts: Vec<String> =
         serde_json::from_slice(&document).map_err(|_| invalid("The body must be a JSON list of chunks."))?;
     drop(document);
@@ -189,11 +197,11 @@ pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S
     let chunks = chunks.map_err(|_| invalid("This is no id of a chunk."))?;
 
     let entry = match request.query.get("bucket") {
-        Some(name) => match gateway.root_query(Query::Directory { name: name.to_owned() }).await? {
+        Some(name) => match gateway.root_query(pass, Query::Directory { name: name.to_owned() }).await? {
             Answer::Directory(entry) => entry,
             _ => return Err(unexpected("Directory")),
         },
-        None => bucket_after(gateway, None).await?,
+        None => bucket_after(gateway, pass, None).await?,
     };
     let Some(entry) = entry else {
         return Ok(json!({ "checked": 0, "next": null, "objects": [], "more": false }));
@@ -201,7 +209,7 @@ pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S
     let hashes: Vec<[u8; 32]> = chunks.iter().filter(|id| id.group == entry.group).map(|id| id.hash).collect();
     let (mut checked, mut objects, mut last, mut more_referrers) = (0, Vec::new(), None, false);
     if !hashes.is_empty() {
-        let client = gateway.client();
+        let client = gateway.client(pass);
         let query = Query::Referrers { hashes, limit: PAGE_OF_OBJECTS };
         let Answer::Referrers(manifests) = client.query(entry.group, query).await? else {
             return Err(unexpected("Referrers"));
@@ -227,16 +235,16 @@ pub async fn objects(gateway: &Gateway, mut request: Request) -> Result<Value, S
     }
     let next = match last {
         Some(key) => Some(json!({ "bucket": entry.name, "after": key })),
-        None => {
-            bucket_after(gateway, Some(entry.name)).await?.map(|next| json!({ "bucket": next.name, "after": null }))
-        }
+        None => bucket_after(gateway, pass, Some(entry.name))
+            .await?
+            .map(|next| json!({ "bucket": next.name, "after": null })),
     };
     Ok(json!({ "checked": checked, "next": next, "objects": objects, "more": more_referrers }))
 }
 
-async fn bucket_after(gateway: &Gateway, after: Option<String>) -> Result<Option<DirectoryEntry>, S3Error> {
+async fn bucket_after(gateway: &Gateway, pass: Pass, after: Option<String>) -> Result<Option<DirectoryEntry>, S3Error> {
     let query = Query::DirectoryList { owner: None, prefix: String::new(), after, limit: 1 };
-    match gateway.root_query(query).await? {
+    match gateway.root_query(pass, query).await? {
         Answer::DirectoryList { entries, .. } => Ok(entries.into_iter().next()),
         _ => Err(unexpected("DirectoryList")),
     }

@@ -5,11 +5,12 @@
 use cairn_storage::types::{DiskEntry, DiskState};
 use serde_json::{Value, json};
 
+use crate::gate::Pass;
 use crate::gateway::Gateway;
 use crate::xml::iso_8601;
 
-pub async fn scrub(gateway: &Gateway, start: bool) -> Value {
-    let client = gateway.client();
+pub async fn scrub(gateway: &Gateway, pass: Pass, start: bool) -> Value {
+    let client = gateway.client(pass);
     let map = client.map();
     let disks = map.disks.iter().filter(|disk| disk.state != DiskState::Removed);
     let asked = disks.map(|entry: &DiskEntry| async move {

@@ -3,7 +3,7 @@ use http::Method;
 use super::*;
 use crate::auth::{Parsed, Payload, Rules, parse};
 use crate::error::{Code, S3Error};
-use crate::router;
+use crate::table::ROWS;
 
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -207,7 +207,7 @@ fn what_makes_another_operation_of_a_request_is_signed() {
     let mut post = presigned();
     post.method = Method::POST;
     post.is_refused(Code::SignatureDoesNotMatch);
-    for name in router::subresources() {
+    for name in ROWS.iter().map(|row| row.subresource).filter(|name| !name.is_empty()) {
         assert!(is_subresource(name), "{name}");
     }
 }

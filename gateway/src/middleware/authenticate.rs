@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, request};
 use crate::auth::{self, Parsed, Payload, Place, RequestHead, Rules};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway};
+use crate::gate::Caller;
+use crate::gateway::Gateway;
 use crate::operation::Target;
 
 /// The longest access key that is looked up, in bytes.
@@ -47,8 +48,8 @@ pub(super) async fn authenticate(
     if key.len() > MAX_ACCESS_KEY_LEN || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(unknown());
     }
-    let caller = gateway.user_by_access_key(key).await?.ok_or_else(unknown)?;
-    let payload = claim.verify(&caller.secret_key)?;
+    let known = gateway.user_by_access_key(key).await?.ok_or_else(unknown)?;
+    let payload = claim.verify(&known.secret_key)?;
     for (name, value) in claim.presigned_headers() {
         match head.headers.get(name) {
             Some(sent) if sent != value => return Err(said_twice(name.as_str())),
@@ -60,7 +61,7 @@ pub(super) async fn authenticate(
         }
     }
     check_once(&head.headers)?;
-    Ok(Signed { caller, payload, place: claim.place(), version2: claim.is_version2() })
+    Ok(Signed { caller: known.caller.clone(), payload, place: claim.place(), version2: claim.is_version2() })
 }
 
 /// Headers whose values are lists, and may stand on lines of their own.

@@ -18,7 +18,6 @@ use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cairn_storage::types::UserId;
 use futures::FutureExt;
 use http::{HeaderValue, Response, StatusCode, header, request};
 use http_body::Body as _;
@@ -34,13 +33,11 @@ use crate::auth::Rules;
 use crate::data::AnswerRoom;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
-use crate::operation::{Operation, Target};
-use crate::ops::object::source::CopySource;
+use crate::operation::{Operation, Target, Version};
 use crate::request::{Reply, Request, Unread};
-use crate::router;
 use crate::server::Hooks;
 use crate::server::pace::Pace;
-use crate::xml;
+use crate::{gate, router, xml};
 
 /// A body in memory of at most so many bytes is part of what a connection costs, and not counted.
 const SMALL_ANSWER: u64 = 16 << 10;
@@ -200,13 +197,13 @@ impl Service {
         }
         progress.resource = resource(&target);
         router::refuse_form(&head.method, &target, &head.headers)?;
-        if let Ok(operation) = router::route(&head.method, &target, &head.headers) {
-            progress.operation = operation.as_str();
+        if let Ok(row) = router::route(&head.method, &target, &head.headers) {
+            progress.operation = row.operation.as_str();
         }
         let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head, &target).await?;
         // Only now: a presigned query holds headers, too, the source of a copy among them.
-        let operation = router::route(&head.method, &target, &head.headers)?;
-        progress.operation = operation.as_str();
+        let row = router::route(&head.method, &target, &head.headers)?;
+        progress.operation = row.operation.as_str();
         promise::check(&head.headers)?;
         // Only now: names that anybody could make up do not get into the log.
         progress.bucket.clone_from(&target.bucket);
@@ -217,14 +214,14 @@ impl Service {
             bucket: target.bucket,
             key: target.key,
             query: target.query,
+            version: Version::Current,
+            document_len: row.document_len,
             virtual_host: target.virtual_host,
             headers: head.headers,
             payload: signed.payload,
             body: Unread::new(body),
         };
-        check_expected_owner(gateway, &request, operation).await?;
-        check_expected_source_owner(gateway, &request, operation).await?;
-        router::dispatch(operation, gateway, request).await
+        gate::answer(gateway, row, request).await
     }
 
     /// Bounds that are ours, within those of hyper.
@@ -276,42 +273,9 @@ fn resource(target: &Target) -> String {
     }
 }
 
-/// `x-amz-expected-bucket-owner`: the request is meant for the bucket of this user only.
-async fn check_expected_owner(gateway: &Gateway, request: &Request, operation: Operation) -> Result<(), S3Error> {
-    let Some(expected) = request.headers.get("x-amz-expected-bucket-owner") else {
-        return Ok(());
-    };
-    let owner = match operation {
-        Operation::ListBuckets => return Ok(()),
-        Operation::CreateBucket => request.caller.id,
-        _ => gateway.open_bucket_anew(&request.caller, &request.bucket).await?.owner,
-    };
-    check_owner(expected, owner)
-}
-
-/// `x-amz-source-expected-bucket-owner`: the same for the bucket that a copy reads. Who may not write learns nothing
-/// of it.
-async fn check_expected_source_owner(
-    gateway: &Gateway,
-    request: &Request,
-    operation: Operation,
-) -> Result<(), S3Error> {
-    let Some(expected) = request.headers.get("x-amz-source-expected-bucket-owner") else {
-        return Ok(());
-    };
-    if !matches!(operation, Operation::CopyObject | Operation::UploadPartCopy) {
-        return Err(S3Error::with(Code::InvalidArgument, "There is no source whose owner could be expected.")
-            .detail("ArgumentName", "x-amz-source-expected-bucket-owner"));
-    }
-    gateway.open_bucket(&request.caller, &request.bucket).await?;
-    let source = CopySource::from_headers(&request.headers)?;
-    check_owner(expected, gateway.open_bucket_anew(&request.caller, &source.bucket).await?.owner)
-}
-
-fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {
-    if expected.as_bytes() == owner.to_string().as_bytes() { Ok(()) } else { Err(Code::AccessDenied.into()) }
-}
-
+#[cfg(test)]
+#[path = "denied_test.rs"]
+mod denied_test;
 #[cfg(test)]
 #[path = "service_test.rs"]
 mod tests;

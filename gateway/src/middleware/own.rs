@@ -6,12 +6,12 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request};
 
 use super::render::Form;
 use super::{Inner, Progress, authenticate};
-use crate::admin;
 use crate::auth::Place;
 use crate::error::{Code, S3Error};
-use crate::operation::Target;
+use crate::operation::{Target, Version};
 use crate::request::{Reply, Request, Unread};
 use crate::server::Hooks;
+use crate::{admin, gate};
 
 /// In the place of a bucket.
 pub(super) const SPACE: &str = "_cairn";
@@ -40,9 +40,7 @@ pub(super) async fn answer(
         _ => {}
     }
     let signed = authenticate::authenticate(gateway, rules, &mut head, &target).await?;
-    if !signed.caller.root {
-        return Err(Code::AccessDenied.into());
-    }
+    let pass = gate::admit_to_admin(&signed.caller)?;
     if signed.place == Place::Query || signed.version2 {
         // A URL is handed on, and who made it has seen a key in it; version 2 does not sign the host.
         let message = "The admin API takes signatures of version 4 in the header only, and no presigned URLs.";
@@ -59,12 +57,14 @@ pub(super) async fn answer(
         bucket: target.bucket,
         key: target.key,
         query: target.query,
+        version: Version::Current,
+        document_len: admin::MAX_BODY_LEN,
         virtual_host: target.virtual_host,
         headers: head.headers,
         payload: signed.payload,
         body: Unread::new(body),
     };
-    Box::pin(admin::handle(gateway, request)).await
+    Box::pin(admin::handle(gateway, pass, request)).await
 }
 
 /// Prometheus' text format.

@@ -23,6 +23,7 @@ use crate::auth::sign::{Credentials, UNSIGNED_PAYLOAD, Unsigned, presign, sign_h
 use crate::data::{DataPath, DataSettings};
 use crate::gateway::Settings;
 use crate::server::{Limits, serve};
+use crate::table::ROWS;
 use crate::testing::Fake;
 
 /// A bucket and a key; the key is empty where the bucket alone is meant.
@@ -193,6 +194,10 @@ struct Shape {
     body: &'static str,
 }
 
+fn built() -> impl Iterator<Item = Operation> {
+    ROWS.iter().filter(|row| row.is_built()).map(|row| row.operation)
+}
+
 fn shape(operation: Operation) -> Shape {
     use Operation as O;
     const UPLOAD: &str = "uploadId=00000000000000000000000000000001";
@@ -232,6 +237,7 @@ fn shape(operation: Operation) -> Shape {
         }
         O::AbortMultipartUpload => ("DELETE", false, UPLOAD, &[], ""),
         O::ListParts => ("GET", false, UPLOAD, &[], ""),
+        other => panic!("{other:?} is built and has no shape"),
     };
     Shape { method: method.parse().unwrap(), of_bucket, query, headers, body }
 }
@@ -363,7 +369,7 @@ fn allowed(operation: Operation, bucket: &str, key: &str) -> BTreeSet<Resource> 
 #[tokio::test]
 async fn every_operation_touches_what_it_is_asked_for_however_it_is_spelled() {
     let world = world().await;
-    for operation in Operation::ALL.iter().copied().filter(|operation| *operation != Operation::ListBuckets) {
+    for operation in built().filter(|operation| *operation != Operation::ListBuckets) {
         let shape = shape(operation);
         let key = if shape.of_bucket { "" } else { "b/secret" };
         for (host, path) in addresses("aaa", key) {
@@ -391,8 +397,8 @@ async fn no_second_host_moves_a_signature_to_another_resource() {
     let world = world().await;
     let mut others: Vec<String> = PATH_STYLE.iter().map(|host| (*host).to_owned()).collect();
     others.extend(["aaa", "bbb"].into_iter().flat_map(virtual_hosts));
-    for operation in Operation::ALL {
-        let shape = shape(*operation);
+    for operation in built() {
+        let shape = shape(operation);
         // Each of them is another resource, or the admin API, with the bucket in the other place.
         for key in ["public", "bbb/secret", "_cairn/admin/v1/users"] {
             let key = if shape.of_bucket { "" } else { key };
@@ -423,9 +429,9 @@ async fn no_second_host_moves_a_signature_to_another_resource() {
                             assert!(!seen.administered, "{what}");
                             if matches!(way, Way::Header | Way::Presigned) {
                                 assert!(matches!(seen.status, 400 | 403) && seen.touched.is_empty(), "{what}");
-                            } else if *operation != Operation::ListBuckets {
+                            } else if operation != Operation::ListBuckets {
                                 // Another host may spell the same resource.
-                                assert!(seen.touched.is_subset(&allowed(*operation, "aaa", key)), "{what}");
+                                assert!(seen.touched.is_subset(&allowed(operation, "aaa", key)), "{what}");
                             }
                         }
                     }

@@ -26,10 +26,11 @@ use tempfile::TempDir;
 use crate::auth::Payload;
 use crate::data::{DataPath, DataSettings};
 use crate::error::S3Error;
-use crate::gateway::{Caller, Gateway, Settings};
-use crate::operation::Target;
+use crate::gate::{self, Caller, Identity, Pass};
+use crate::gateway::{Gateway, Settings};
+use crate::operation::{Target, Version};
 use crate::request::{Request, Unread};
-use crate::router::{dispatch, route};
+use crate::router::route;
 
 /// A gateway, a user, and the bucket `bucket`.
 pub struct Cluster {
@@ -60,7 +61,7 @@ impl Cluster {
         let data = DataPath::new(client.clone(), DataSettings::default());
         let gateway = Gateway::new(client, data, Settings::default());
 
-        let root = |command| gateway.client().command(ROOT_GROUP, Command::Root(command));
+        let root = |command| gateway.client(Pass::TEST).command(ROOT_GROUP, Command::Root(command));
         let map = ClusterMap::clone(&back.map());
         root(RootCommand::FormCluster { map }).await.unwrap().unwrap();
         let user = UserRecord {
@@ -73,7 +74,7 @@ impl Cluster {
             created_ms: 0,
         };
         root(RootCommand::AddUser { user: user.clone() }).await.unwrap().unwrap();
-        let cluster = Self { gateway, caller: Arc::new(user), _dir: dir };
+        let cluster = Self { gateway, caller: Arc::new(Identity::from(&user)), _dir: dir };
         cluster.send("PUT", "/bucket", &[], "").await.unwrap();
         cluster
     }
@@ -96,7 +97,7 @@ impl Cluster {
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(*value).unwrap()))
             .collect();
         sent.insert("content-length", HeaderValue::from(body.len()));
-        let operation = route(&method, &target, &sent)?;
+        let row = route(&method, &target, &sent)?;
         let request = Request {
             id: "0123456789ABCDEF".into(),
             caller: self.caller.clone(),
@@ -104,12 +105,14 @@ impl Cluster {
             bucket: target.bucket,
             key: target.key,
             query: target.query,
+            version: Version::Current,
+            document_len: row.document_len,
             virtual_host: target.virtual_host,
             headers: sent,
             payload: Payload::Unsigned,
             body: Unread::new(Body::from(body)),
         };
-        let (head, body) = dispatch(operation, &self.gateway, request).await?.into_parts();
+        let (head, body) = gate::answer(&self.gateway, row, request).await?.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Ok(Seen { status: head.status, headers: head.headers, body })
     }

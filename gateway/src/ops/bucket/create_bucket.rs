@@ -1,6 +1,8 @@
 //! CreateBucket: the root group reserves the name, the bucket's group creates it, the root group activates it. A
 //! creation that was left half done is taken up again by the next one.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState};
 use cairn_storage::meta::{Command, Outcome, Rejection, RootCommand};
@@ -9,28 +11,26 @@ use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::{free, free_if_sealed, name};
 use crate::error::{Code, S3Error};
+use crate::gate::Pass;
 use crate::gateway::{Gateway, Settings, unexpected};
 use crate::request::{Reply, Request};
 use crate::xml::CreateBucketConfiguration;
 
-/// The longest body, in bytes: a region and its tags.
-const MAX_BODY_LEN: usize = 64 << 10;
-
 /// How often a creation starts again because a delete came in between.
 const ATTEMPTS: usize = 4;
 
-pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
+pub async fn handle(gateway: &Gateway, pass: Pass, mut request: Request) -> Reply {
     if !name::is_valid(&request.bucket) {
         return Err(S3Error::new(Code::InvalidBucketName).detail("BucketName", request.bucket));
     }
     check_headers(&request.headers)?;
     let configuration = {
-        let document = request.read_document(gateway, MAX_BODY_LEN).await?;
+        let document = request.read_document(gateway).await?;
         CreateBucketConfiguration::parse(&document)?
     };
     let region = region(gateway.settings(), configuration)?;
     for _ in 0..ATTEMPTS {
-        if create(gateway, &request, &region).await? {
+        if create(gateway, pass, &request, &region).await? {
             return created(&request.bucket);
         }
     }
@@ -38,32 +38,32 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
 }
 
 /// One attempt. False where another request changed the bucket in the meantime.
-async fn create(gateway: &Gateway, request: &Request, region: &str) -> Result<bool, S3Error> {
+async fn create(gateway: &Gateway, pass: Pass, request: &Request, region: &str) -> Result<bool, S3Error> {
     let reserve = RootCommand::ReserveBucket {
         name: request.bucket.clone(),
         owner: request.caller.id,
         region: region.to_owned(),
-        group: choose_group(gateway, &request.bucket)?,
+        group: choose_group(gateway, pass, &request.bucket)?,
     };
-    let entry = match gateway.root_command(reserve).await? {
+    let entry = match gateway.root_command(pass, reserve).await? {
         Ok(Outcome::Directory(entry)) => entry,
-        Err(Rejection::BucketTaken(entry)) => return taken(gateway, request, *entry).await,
+        Err(Rejection::BucketTaken(entry)) => return taken(gateway, pass, request, *entry).await,
         Err(Rejection::NoSuchUser) => {
             gateway.forget_users().await;
             return Err(Code::AccessDenied.into());
         }
         _ => return Err(unexpected("ReserveBucket")),
     };
-    finish(gateway, entry).await
+    finish(gateway, pass, entry).await
 }
 
 /// The name has an entry already.
-async fn taken(gateway: &Gateway, request: &Request, entry: DirectoryEntry) -> Result<bool, S3Error> {
+async fn taken(gateway: &Gateway, pass: Pass, request: &Request, entry: DirectoryEntry) -> Result<bool, S3Error> {
     let own = entry.owner == request.caller.id;
     if entry.state == DirectoryState::Creating {
-        return if own { finish(gateway, entry).await } else { Err(Code::BucketAlreadyExists.into()) };
+        return if own { finish(gateway, pass, entry).await } else { Err(Code::BucketAlreadyExists.into()) };
     }
-    if free_if_sealed(gateway, &entry).await? {
+    if free_if_sealed(gateway, pass, &entry).await? {
         return Ok(false);
     }
     match own {
@@ -74,7 +74,7 @@ async fn taken(gateway: &Gateway, request: &Request, entry: DirectoryEntry) -> R
 }
 
 /// Creates the reserved bucket in its group and activates it. Each step may have been done already.
-async fn finish(gateway: &Gateway, mut entry: DirectoryEntry) -> Result<bool, S3Error> {
+async fn finish(gateway: &Gateway, pass: Pass, mut entry: DirectoryEntry) -> Result<bool, S3Error> {
     let bucket = BucketRecord {
         id: entry.id,
         name: entry.name.clone(),
@@ -83,11 +83,11 @@ async fn finish(gateway: &Gateway, mut entry: DirectoryEntry) -> Result<bool, S3
         created_ms: entry.created_ms,
         sealed: false,
     };
-    match gateway.client().command(entry.group, Command::CreateBucket { bucket }).await? {
+    match gateway.client(pass).command(entry.group, Command::CreateBucket { bucket }).await? {
         Ok(_) => {}
         // Created, sealed by a delete, and not yet freed.
         Err(Rejection::UnknownBucket) => {
-            free(gateway, &entry).await?;
+            free(gateway, pass, &entry).await?;
             return Ok(false);
         }
         Err(rejection) => {
@@ -96,17 +96,17 @@ async fn finish(gateway: &Gateway, mut entry: DirectoryEntry) -> Result<bool, S3
         }
     }
     let activate = RootCommand::ActivateBucket { name: entry.name.clone(), bucket: entry.id };
-    if gateway.root_command(activate).await?.is_err() {
+    if gateway.root_command(pass, activate).await?.is_err() {
         return Ok(false);
     }
     entry.state = DirectoryState::Active;
-    gateway.remember_bucket(entry);
+    gateway.remember_bucket(Arc::new(entry));
     Ok(true)
 }
 
 /// The groups share the buckets by name.
-fn choose_group(gateway: &Gateway, name: &str) -> Result<GroupId, S3Error> {
-    let groups: Vec<GroupId> = gateway.client().map().metadata_groups().collect();
+fn choose_group(gateway: &Gateway, pass: Pass, name: &str) -> Result<GroupId, S3Error> {
+    let groups: Vec<GroupId> = gateway.client(pass).map().metadata_groups().collect();
     let hash = blake3::hash(name.as_bytes());
     let number = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
     let count = u64::try_from(groups.len()).unwrap_or(u64::MAX);

@@ -7,16 +7,18 @@ use http::{Response, StatusCode};
 
 use super::{free, free_if_sealed};
 use crate::error::{Code, S3Error};
+use crate::gate::Access;
 use crate::gateway::{Gateway, unexpected};
 use crate::request::{Reply, Request};
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, _: Request) -> Reply {
+    let gateway = access.gateway();
     let seal = |bucket| Command::SealBucket { bucket };
-    match gateway.command_bucket(&request.caller, &request.bucket, seal).await {
-        Ok((entry, Ok(_))) => free(gateway, &entry).await?,
+    match access.command(seal).await {
+        Ok((entry, Ok(_))) => free(gateway, access.pass(), &entry).await?,
         Ok((_, Err(Rejection::BucketNotEmpty))) => return Err(Code::BucketNotEmpty.into()),
         Ok((_, Err(_))) => return Err(unexpected("SealBucket")),
-        Err(error) if error.code == Code::NoSuchBucket => finish(gateway, &request, error).await?,
+        Err(error) if error.code == Code::NoSuchBucket => finish(gateway, &access, error).await?,
         Err(error) => return Err(error),
     }
     let mut response = Response::new(Body::empty());
@@ -26,11 +28,11 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
 
 /// The bucket is no more. Where its name is not free yet, an earlier delete sealed it and did not come to its end, and
 /// this one is its repetition.
-async fn finish(gateway: &Gateway, request: &Request, no_such_bucket: S3Error) -> Result<(), S3Error> {
-    let entry = gateway.directory_entry(&request.bucket).await?;
-    let entry = entry.filter(|entry| entry.state == DirectoryState::Active && entry.owner == request.caller.id);
+async fn finish(gateway: &Gateway, access: &Access, no_such_bucket: S3Error) -> Result<(), S3Error> {
+    let entry = gateway.directory_entry(access.bucket()).await?;
+    let entry = entry.filter(|entry| entry.state == DirectoryState::Active && entry.owner == access.caller().id);
     match entry {
-        Some(entry) if free_if_sealed(gateway, &entry).await? => Ok(()),
+        Some(entry) if free_if_sealed(gateway, access.pass(), &entry).await? => Ok(()),
         _ => Err(no_such_bucket),
     }
 }

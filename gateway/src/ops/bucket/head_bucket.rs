@@ -4,11 +4,11 @@ use axum::body::Body;
 use http::{HeaderValue, Response};
 
 use super::bucket_record;
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let record = bucket_record(gateway, &request).await?;
+pub async fn handle(access: Access, _: Request) -> Reply {
+    let record = bucket_record(&access).await?;
     let mut response = Response::new(Body::empty());
     if let Ok(region) = HeaderValue::from_str(&record.region) {
         response.headers_mut().insert("x-amz-bucket-region", region);

@@ -8,9 +8,10 @@ use cairn_storage::types::UserId;
 
 use crate::data::checksum::name as checksum_name;
 use crate::error::{Code, S3Error};
+use crate::gate::Access;
 use crate::gateway::{Gateway, unexpected};
 use crate::ops::write_user;
-use crate::request::{Params, Request};
+use crate::request::Params;
 use crate::xml::{Document, Encoding, can_carry};
 
 /// The most entries of one page.
@@ -128,14 +129,9 @@ pub struct Page {
 
 impl Page {
     /// Asks for the entries after `from`. A page of nothing is empty and says that it is complete, as S3's does.
-    pub async fn fetch(
-        gateway: &Gateway,
-        request: &Request,
-        params: &ListParams,
-        from: &ListFrom,
-    ) -> Result<Self, S3Error> {
+    pub async fn fetch(access: &Access, params: &ListParams, from: &ListFrom) -> Result<Self, S3Error> {
         if params.max_keys == 0 {
-            super::bucket_record(gateway, request).await?;
+            super::bucket_record(access).await?;
             return Ok(Self { entries: Vec::new(), more: false });
         }
         let query = |bucket| Query::List {
@@ -145,7 +141,7 @@ impl Page {
             from: from.clone(),
             limit: params.max_keys,
         };
-        match gateway.query_bucket(&request.caller, &request.bucket, query).await? {
+        match access.query(query).await? {
             (_, Answer::List { entries, more, .. }) => Ok(Self { more: more && !entries.is_empty(), entries }),
             _ => Err(unexpected("List")),
         }

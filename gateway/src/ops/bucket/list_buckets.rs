@@ -7,7 +7,8 @@ use cairn_storage::meta::{Answer, Query};
 use super::list::non_empty;
 use super::token;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway, unexpected};
+use crate::gate::{Identity, Pass};
+use crate::gateway::{Gateway, unexpected};
 use crate::ops::write_user;
 use crate::request::{Params, Reply, Request};
 use crate::xml::Document;
@@ -15,7 +16,7 @@ use crate::xml::Document;
 /// The most buckets of one page.
 const MAX_BUCKETS: u32 = 10_000;
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(gateway: &Gateway, pass: Pass, request: Request) -> Reply {
     let limit = max_buckets(&request.query)?;
     let after = match non_empty(&request.query, "continuation-token") {
         Some(token) => match token::decode(&token)? {
@@ -26,7 +27,7 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
     };
     let prefix = request.query.get("prefix").unwrap_or_default();
     let query = Query::DirectoryList { owner: Some(request.caller.id), prefix: prefix.to_owned(), after, limit };
-    let Answer::DirectoryList { entries, more } = gateway.root_query(query).await? else {
+    let Answer::DirectoryList { entries, more } = gateway.root_query(pass, query).await? else {
         return Err(unexpected("DirectoryList"));
     };
     Ok(document(&request.caller, &request.query, &entries, more).reply())
@@ -43,7 +44,7 @@ fn max_buckets(query: &Params) -> Result<u32, S3Error> {
     })
 }
 
-fn document(caller: &Caller, query: &Params, entries: &[DirectoryEntry], more: bool) -> Document {
+fn document(caller: &Identity, query: &Params, entries: &[DirectoryEntry], more: bool) -> Document {
     // A region is asked for: all buckets are in this one, so that the pages stay whole.
     let region = non_empty(query, "bucket-region");
     let mut document = Document::with_capacity("ListAllMyBucketsResult", 512 + entries.len() * 160);
@@ -63,9 +64,7 @@ fn document(caller: &Caller, query: &Params, entries: &[DirectoryEntry], more: b
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use cairn_storage::meta::record::{DirectoryState, UserRecord};
+    use cairn_storage::meta::record::DirectoryState;
     use cairn_storage::types::{BucketId, GroupId, UserId};
 
     use super::*;
@@ -73,15 +72,8 @@ mod tests {
 
     #[test]
     fn a_page_names_the_owner_and_says_how_to_go_on() {
-        let caller = Arc::new(UserRecord {
-            id: UserId([1; 16]),
-            name: "n".to_owned(),
-            display_name: "A & B".to_owned(),
-            access_key: String::new(),
-            secret_key: String::new(),
-            root: false,
-            created_ms: 0,
-        });
+        let caller =
+            Identity { id: UserId([1; 16]), name: "n".to_owned(), display_name: "A & B".to_owned(), root: false };
         let entry = DirectoryEntry {
             name: "bucket".to_owned(),
             id: BucketId(1),

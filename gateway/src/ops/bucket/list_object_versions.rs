@@ -2,16 +2,17 @@
 
 use super::list::{ListParams, Owners, Page, non_empty, write_version};
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Params, Reply, Request};
 use crate::xml::Document;
 use cairn_storage::meta::query::ListEntry;
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let mut params = ListParams::parse(&request.query)?;
     check_version_marker(&request.query)?;
     let marker = request.query.get("key-marker").unwrap_or_default();
-    let page = Page::fetch(gateway, &request, &params, &params.after_marker(marker)).await?;
+    let page = Page::fetch(&access, &params, &params.after_marker(marker)).await?;
     params.encode_where_needed(&request.query, &page);
     let owners = page.owners(gateway).await?;
     Ok(document(&request.bucket, &request.query, &params, &page, &owners).reply())

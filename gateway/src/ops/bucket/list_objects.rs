@@ -1,14 +1,15 @@
 //! ListObjects, version 1: goes on from a marker, which is a key or a common prefix.
 
 use super::list::{ListParams, Owners, Page, write_version};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 use crate::xml::Document;
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let mut params = ListParams::parse(&request.query)?;
     let marker = request.query.get("marker").unwrap_or_default();
-    let page = Page::fetch(gateway, &request, &params, &params.after_marker(marker)).await?;
+    let page = Page::fetch(&access, &params, &params.after_marker(marker)).await?;
     params.encode_where_needed(&request.query, &page);
     let owners = page.owners(gateway).await?;
     Ok(document(&request.bucket, &params, marker, &page, &owners).reply())

@@ -5,15 +5,16 @@ use cairn_storage::meta::query::ListFrom;
 use super::list::{ListParams, Owners, Page, write_version};
 use super::token;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Params, Reply, Request};
 use crate::xml::Document;
 
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let mut params = ListParams::parse(&request.query)?;
     let from = start(&request.query, &params)?;
     let fetch_owner = fetch_owner(&request.query)?;
-    let page = Page::fetch(gateway, &request, &params, &from).await?;
+    let page = Page::fetch(&access, &params, &from).await?;
     params.encode_where_needed(&request.query, &page);
     let owners = if fetch_owner { Some(page.owners(gateway).await?) } else { None };
     Ok(document(&request.bucket, &request.query, &params, &page, owners.as_ref()).reply())

@@ -18,34 +18,34 @@ use cairn_storage::meta::record::{BucketRecord, DirectoryEntry};
 use cairn_storage::meta::{Answer, Query, RootCommand};
 
 use crate::error::S3Error;
+use crate::gate::{Access, Pass};
 use crate::gateway::{Gateway, no_such_bucket, unexpected};
-use crate::request::Request;
 
-/// The bucket's record, from its group, if the caller may use it.
-async fn bucket_record(gateway: &Gateway, request: &Request) -> Result<BucketRecord, S3Error> {
-    let (_, answer) = gateway.query_bucket(&request.caller, &request.bucket, |bucket| Query::Bucket { bucket }).await?;
+/// The bucket's record, from its group.
+async fn bucket_record(access: &Access) -> Result<BucketRecord, S3Error> {
+    let (_, answer) = access.query(|bucket| Query::Bucket { bucket }).await?;
     match answer {
         Answer::Bucket(Some(record)) => Ok(record),
-        Answer::Bucket(None) => Err(no_such_bucket(&request.bucket)),
+        Answer::Bucket(None) => Err(no_such_bucket(access.bucket())),
         _ => Err(unexpected("Bucket")),
     }
 }
 
 /// Gives the name of a bucket free that its group has sealed.
-async fn free(gateway: &Gateway, entry: &DirectoryEntry) -> Result<(), S3Error> {
+async fn free(gateway: &Gateway, pass: Pass, entry: &DirectoryEntry) -> Result<(), S3Error> {
     gateway.forget_bucket(&entry.name);
     let free = RootCommand::FreeBucket { name: entry.name.clone(), bucket: entry.id };
-    gateway.root_command(free).await?.map_err(|_| unexpected("FreeBucket"))?;
+    gateway.root_command(pass, free).await?.map_err(|_| unexpected("FreeBucket"))?;
     Ok(())
 }
 
 /// Whether the bucket of an active entry has been sealed by a delete that did not come to its end; if so, brings it to
 /// its end.
-async fn free_if_sealed(gateway: &Gateway, entry: &DirectoryEntry) -> Result<bool, S3Error> {
-    let known = gateway.client().query(entry.group, Query::Bucket { bucket: entry.id }).await?;
+async fn free_if_sealed(gateway: &Gateway, pass: Pass, entry: &DirectoryEntry) -> Result<bool, S3Error> {
+    let known = gateway.client(pass).query(entry.group, Query::Bucket { bucket: entry.id }).await?;
     let sealed = matches!(known, Answer::Bucket(None));
     if sealed {
-        free(gateway, entry).await?;
+        free(gateway, pass, entry).await?;
     }
     Ok(sealed)
 }

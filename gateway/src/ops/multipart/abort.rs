@@ -6,15 +6,15 @@ use http::{Response, StatusCode};
 
 use super::{no_such_upload, upload_id};
 use crate::error::Code;
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::ops::object::group;
 use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let upload = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let upload = upload_id(&request.query)?;
     let command = |bucket| Command::AbortUpload { bucket, key: request.key.clone(), upload };
-    match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+    match access.command(command).await?.1 {
         Ok(Outcome::Done) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;

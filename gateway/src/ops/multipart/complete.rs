@@ -11,11 +11,11 @@ use http::header::HOST;
 use super::assemble::{self, Expected, MIN_PART_LEN, assemble};
 use super::{no_such_upload, upload_id};
 use crate::error::S3Error;
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::ops::object::answer::write_checksum;
 use crate::ops::object::{conditions, group};
 use crate::request::{Reply, Request};
-use crate::xml::{CompleteMultipartUpload, CompletedPart, Document, MAX_DOCUMENT_LEN, url_encode};
+use crate::xml::{CompleteMultipartUpload, CompletedPart, Document, url_encode};
 
 /// How many parts are asked for at once.
 const PAGE: u32 = 1_000;
@@ -26,17 +26,18 @@ const MAX_TRIES: usize = 2;
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 ///
 /// Repeated within a day with the same parts and the same checks it answers the same again.
-pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
+pub async fn handle(access: Access, mut request: Request) -> Reply {
+    let gateway = access.gateway();
     let condition = conditions::write_condition(&request.headers)?;
     let expected = Expected::take_from(&mut request.headers)?;
-    let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
+    let id = upload_id(&request.query)?;
     // Before the body is read: who may not complete it, and what is not there, costs nobody a document.
-    match group::upload(gateway, &request.caller, &request.bucket, &request.key, id).await?.1 {
+    match group::upload(&access, id).await?.1 {
         UploadState::Open(_) | UploadState::Completed(_) => {}
         UploadState::Unknown => return Err(no_such_upload(&id.to_string())),
     }
     let asked = {
-        let document = request.read_document(gateway, MAX_DOCUMENT_LEN).await?;
+        let document = request.read_document(gateway).await?;
         CompleteMultipartUpload::parse(&document)?.parts
     };
     assemble::check_order(&asked)?;
@@ -44,7 +45,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
     let mut tries = MAX_TRIES;
     loop {
         tries -= 1;
-        let (upload, uploaded) = match read_parts(gateway, &request, id, &asked).await? {
+        let (upload, uploaded) = match read_parts(&access, id, &asked).await? {
             (UploadState::Open(upload), uploaded) => (upload, uploaded),
             (UploadState::Completed(done), _) if done.request_digest == request_digest => {
                 return Ok(answer(&request, &done.etag, done.checksum.as_ref()));
@@ -66,7 +67,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
             checksum: object.checksum.clone(),
             request_digest,
         };
-        match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+        match access.command(command).await?.1 {
             Ok(Outcome::Version(record)) => return Ok(answer(&request, &record.etag, record.checksum.as_ref())),
             Ok(outcome) => return Err(group::unexpected(&outcome)),
             // A part came again, or the same request won the race.
@@ -80,8 +81,7 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
 /// The state of the upload and, of an open one, all parts between the first and the last that are asked for. Not of
 /// one moment: the command names what was seen, and is refused where it has changed.
 async fn read_parts(
-    gateway: &Gateway,
-    request: &Request,
+    access: &Access,
     upload: UploadId,
     asked: &[CompletedPart],
 ) -> Result<(UploadState, Vec<PartRecord>), S3Error> {
@@ -89,8 +89,8 @@ async fn read_parts(
     let last = asked.last().map_or(0, |part| part.number);
     let mut uploaded: Vec<PartRecord> = Vec::with_capacity(asked.len());
     loop {
-        let query = |bucket| Query::Parts { bucket, key: request.key.clone(), upload, after, limit: PAGE };
-        match gateway.query_bucket(&request.caller, &request.bucket, query).await?.1 {
+        let query = |bucket| Query::Parts { bucket, key: access.key().to_owned(), upload, after, limit: PAGE };
+        match access.query(query).await?.1 {
             Answer::Parts { upload: state, parts, more, .. } => {
                 uploaded.extend(parts);
                 let reached = uploaded.last().map_or(0, |part| part.number);

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::checksum;
 use crate::data::checksum::name;
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::ops::object::answer::kind_name;
 use crate::ops::object::{attributes, group};
 use crate::request::{Reply, Request};
@@ -16,7 +16,7 @@ const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-a
 const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
     let attributes = attributes::from_headers(&request.headers)?;
     let checksum = checksum::of_upload(&request.headers)?;
     let upload = UploadId::random();
@@ -24,11 +24,11 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         bucket,
         key: request.key.clone(),
         upload,
-        owner: request.caller.id,
+        owner: access.caller().id,
         attributes: attributes.clone(),
         checksum,
     };
-    match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+    match access.command(command).await?.1 {
         Ok(Outcome::Done) => {}
         Ok(outcome) => return Err(group::unexpected(&outcome)),
         Err(rejection) => return Err(group::rejected(rejection, &request.key)),

@@ -7,7 +7,7 @@ use cairn_storage::meta::{Answer, Query};
 use super::{no_such_upload, upload_id};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::ops::bucket::list::{max_entries, non_empty};
 use crate::ops::object::answer::{kind_name, write_checksum};
 use crate::ops::object::group;
@@ -24,13 +24,14 @@ struct Page {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let max = max_entries(&request.query, "max-parts")?;
     let after = marker(&request.query)?;
-    let id = upload_id(gateway, &request.caller, &request.bucket, &request.query).await?;
+    let id = upload_id(&request.query)?;
     // One at least, as no group need answer for none.
     let query = |bucket| Query::Parts { bucket, key: request.key.clone(), upload: id, after, limit: max.max(1) };
-    let answer = gateway.query_bucket(&request.caller, &request.bucket, query).await?.1;
+    let answer = access.query(query).await?.1;
     let Answer::Parts { upload, mut parts, more, .. } = answer else { return Err(group::unexpected(&answer)) };
     let UploadState::Open(upload) = upload else { return Err(no_such_upload(&id.to_string())) };
     if max == 0 {

@@ -9,7 +9,7 @@ use cairn_storage::types::{UploadId, UserId};
 
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::ops::bucket::list::{encoding, max_entries, non_empty, with_need};
 use crate::ops::object::answer::kind_name;
 use crate::ops::object::group;
@@ -30,7 +30,8 @@ struct Asked {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let mut asked = Asked::from_query(&request.query)?;
     let (from, after_upload) = asked.from()?;
     let query = |bucket| Query::Uploads {
@@ -42,7 +43,7 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
         // One at least, as no group need answer for none.
         limit: asked.max.max(1),
     };
-    let answer = gateway.query_bucket(&request.caller, &request.bucket, query).await?.1;
+    let answer = access.query(query).await?.1;
     let Answer::Uploads { mut entries, more, .. } = answer else { return Err(group::unexpected(&answer)) };
     if asked.max == 0 {
         entries.clear();

@@ -14,42 +14,32 @@ mod checksum;
 mod flow_test;
 mod part;
 
+use std::sync::Arc;
+
 use cairn_storage::meta::query::UploadState;
 use cairn_storage::meta::record::{DirectoryEntry, UploadRecord};
 use cairn_storage::types::UploadId;
 
 use super::object::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway};
+use crate::gate::Access;
 use crate::request::Params;
 
 /// The query parameter `uploadId`.
 ///
 /// # Errors
-/// `NoSuchUpload` for what is the id of none, in a bucket that there is.
-async fn upload_id(gateway: &Gateway, caller: &Caller, bucket: &str, query: &Params) -> Result<UploadId, S3Error> {
+/// `NoSuchUpload` for what is the id of none.
+fn upload_id(query: &Params) -> Result<UploadId, S3Error> {
     let text = query.get("uploadId").unwrap_or_default();
-    match text.parse() {
-        Ok(id) => Ok(id),
-        Err(_) => {
-            gateway.open_bucket(caller, bucket).await?;
-            Err(no_such_upload(text))
-        }
-    }
+    text.parse().map_err(|_| no_such_upload(text))
 }
 
 /// An upload that can take parts.
 ///
 /// # Errors
 /// `NoSuchUpload` for one that is unknown or completed.
-async fn open_upload(
-    gateway: &Gateway,
-    caller: &Caller,
-    bucket: &str,
-    key: &str,
-    id: UploadId,
-) -> Result<(DirectoryEntry, UploadRecord), S3Error> {
-    match group::upload(gateway, caller, bucket, key, id).await? {
+async fn open_upload(access: &Access, id: UploadId) -> Result<(Arc<DirectoryEntry>, UploadRecord), S3Error> {
+    match group::upload(access, id).await? {
         (entry, UploadState::Open(upload)) => Ok((entry, *upload)),
         (_, UploadState::Unknown | UploadState::Completed(_)) => Err(no_such_upload(&id.to_string())),
     }

@@ -1,23 +1,17 @@
 use std::sync::Arc;
 
-use cairn_storage::meta::record::{Attributes, Body as Kept, ChecksumAlgorithm, UserRecord};
+use cairn_storage::meta::record::{Attributes, Body as Kept, ChecksumAlgorithm};
 use cairn_storage::types::{UserId, VersionId};
 use http::Method;
 
 use super::*;
 use crate::auth::Payload;
+use crate::gate::Identity;
+use crate::operation::Version;
 use crate::request::Unread;
 
 fn request(query: &[(&str, &str)], headers: &[(&'static str, &'static str)]) -> Request {
-    let user = UserRecord {
-        id: UserId::default(),
-        name: "ann".into(),
-        display_name: "Ann".into(),
-        access_key: "AK".into(),
-        secret_key: "SK".into(),
-        root: false,
-        created_ms: 0,
-    };
+    let user = Identity { id: UserId::default(), name: "ann".into(), display_name: "Ann".into(), root: false };
     Request {
         id: "0123456789ABCDEF".into(),
         caller: Arc::new(user),
@@ -25,6 +19,8 @@ fn request(query: &[(&str, &str)], headers: &[(&'static str, &'static str)]) -> 
         bucket: "bucket".into(),
         key: "key".into(),
         query: Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
+        version: Version::Current,
+        document_len: 0,
         virtual_host: false,
         headers: headers
             .iter()

@@ -5,6 +5,8 @@
 //! that of the whole, by the source's algorithm unless the request names another (API Reference, CopyObject). So it is
 //! the same in whichever group the target is.
 
+use std::sync::Arc;
+
 use cairn_storage::meta::command::{NewBody, WriteCondition};
 use cairn_storage::meta::query::{ObjectAnswer, Wanted};
 use cairn_storage::meta::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryEntry, ETag, VersionRecord};
@@ -17,7 +19,7 @@ use super::source::{CopySource, MAX_COPY_LEN};
 use super::{attributes, conditions, group, places};
 use crate::data::checksum::{self, Asked};
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::{self, Access};
 use crate::request::{Reply, Request};
 use crate::xml::Document;
 
@@ -38,18 +40,17 @@ struct Wish {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let request = request.without_body();
     let wish = Wish::from_request(&request)?;
-    // Before the source is looked at: who may not write here learns nothing of it.
-    let target = gateway.open_bucket(&request.caller, &request.bucket).await?;
+    let source = gate::admit_to_source(&access, &wish.source, &request.headers).await?;
+    wish.source.version.must_be_there()?;
+    let copy = Copy { request: &request, access: &access, source: &source, wish: &wish };
     for _ in 0..MAX_TRIES {
-        let (from, object) = source(gateway, &request, &wish, Wanted::Nothing).await?;
-        let shares = from.group == target.group && is_a_copy_already(&object.record, wish.algorithm(&object.record));
-        let result = if shares {
-            share(gateway, &request, &wish, &from, &object.record).await?
-        } else {
-            copy_bytes(gateway, &request, &wish, &target).await?
-        };
+        let (from, object) = copy.find_source(Wanted::Nothing).await?;
+        let shares =
+            from.group == access.entry().group && is_a_copy_already(&object.record, wish.algorithm(&object.record));
+        let result = if shares { copy.share(&from, &object.record).await? } else { copy.bytes().await? };
         match result {
             Ok(Outcome::Version(record)) => return Ok(answer(&record)),
             Ok(outcome) => return Err(group::unexpected(&outcome)),
@@ -101,78 +102,79 @@ impl Wish {
     }
 }
 
-/// The source, if the conditions on it hold and it is not too large.
-async fn source(
-    gateway: &Gateway,
-    request: &Request,
-    wish: &Wish,
-    wanted: Wanted,
-) -> Result<(DirectoryEntry, ObjectAnswer), S3Error> {
-    let CopySource { bucket, key } = &wish.source;
-    let (entry, object) = group::get(gateway, &request.caller, bucket, key, wanted).await?;
-    conditions::judge_copy_source(&request.headers, &object.record, now_ms())?;
-    if object.record.size > MAX_COPY_LEN {
-        return Err(S3Error::with(
-            Code::InvalidRequest,
-            format!(
-                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_COPY_LEN}"
-            ),
-        ));
+/// What there is to copy, and where.
+struct Copy<'a> {
+    request: &'a Request,
+    /// To the target.
+    access: &'a Access,
+    source: &'a Access,
+    wish: &'a Wish,
+}
+
+impl Copy<'_> {
+    /// The source, if the conditions on it hold and it is not too large.
+    async fn find_source(&self, wanted: Wanted) -> Result<(Arc<DirectoryEntry>, ObjectAnswer), S3Error> {
+        let (entry, object) = group::get(self.source, wanted).await?;
+        conditions::judge_copy_source(&self.request.headers, &object.record, now_ms())?;
+        if object.record.size > MAX_COPY_LEN {
+            return Err(S3Error::with(
+                Code::InvalidRequest,
+                format!(
+                    "The specified copy source is larger than the maximum allowable size for a copy source: \
+                     {MAX_COPY_LEN}"
+                ),
+            ));
+        }
+        Ok((entry, object))
     }
-    Ok((entry, object))
-}
 
-/// A copy within a group: the command names the version that was judged.
-async fn share(
-    gateway: &Gateway,
-    request: &Request,
-    wish: &Wish,
-    from: &DirectoryEntry,
-    source: &VersionRecord,
-) -> Result<Result<Outcome, Rejection>, S3Error> {
-    let inline_id = ManifestId::random();
-    let command = |bucket| Command::CopyObject {
-        source_bucket: from.id,
-        source_key: wish.source.key.clone(),
-        source_version: source.version,
-        bucket,
-        key: request.key.clone(),
-        condition: wish.condition.clone(),
-        owner: request.caller.id,
-        attributes: wish.attributes(source),
-        inline_id,
-        checksum: None,
-    };
-    Ok(gateway.command_bucket(&request.caller, &request.bucket, command).await?.1)
-}
+    /// A copy within a group: the command names the version that was judged.
+    async fn share(
+        &self,
+        from: &DirectoryEntry,
+        source: &VersionRecord,
+    ) -> Result<Result<Outcome, Rejection>, S3Error> {
+        let inline_id = ManifestId::random();
+        let command = |bucket| Command::CopyObject {
+            source_bucket: from.id,
+            source_key: self.source.key().to_owned(),
+            source_version: source.version,
+            bucket,
+            key: self.access.key().to_owned(),
+            condition: self.wish.condition.clone(),
+            owner: self.access.caller().id,
+            attributes: self.wish.attributes(source),
+            inline_id,
+            checksum: None,
+        };
+        Ok(self.access.command(command).await?.1)
+    }
 
-/// A copy of the bytes, as if the client had sent them.
-async fn copy_bytes(
-    gateway: &Gateway,
-    request: &Request,
-    wish: &Wish,
-    target: &DirectoryEntry,
-) -> Result<Result<Outcome, Rejection>, S3Error> {
-    let (from, object) = source(gateway, request, wish, Wanted::All).await?;
-    let ObjectAnswer { record, bytes } = object;
-    let found = places::find(&record, bytes)?;
-    let asked = Asked::computed(wish.algorithm(&record));
-    let length = found.len();
-    let stream = found.stream(gateway.data(), from.group);
-    let stored = gateway.data().store_stream(target.group, stream, length, asked, true).await?;
-    let attributes = wish.attributes(&record).unwrap_or(record.attributes);
-    let command = |bucket, body: NewBody| Command::PutObject {
-        bucket,
-        key: request.key.clone(),
-        condition: wish.condition.clone(),
-        owner: request.caller.id,
-        size: stored.size,
-        etag: ETag { md5: stored.md5, parts: None },
-        checksum: stored.checksum.clone(),
-        attributes: attributes.clone(),
-        body,
-    };
-    group::publish(gateway, &request.caller, target, stored.body.clone(), command).await
+    /// A copy of the bytes, as if the client had sent them.
+    async fn bytes(&self) -> Result<Result<Outcome, Rejection>, S3Error> {
+        let Self { access, wish, .. } = self;
+        let data = access.gateway().data();
+        let (from, object) = self.find_source(Wanted::All).await?;
+        let ObjectAnswer { record, bytes } = object;
+        let found = places::find(&record, bytes)?;
+        let asked = Asked::computed(wish.algorithm(&record));
+        let length = found.len();
+        let stream = found.stream(data, from.group);
+        let stored = data.store_stream(access.entry().group, stream, length, asked, true).await?;
+        let attributes = wish.attributes(&record).unwrap_or(record.attributes);
+        let command = |bucket, body: NewBody| Command::PutObject {
+            bucket,
+            key: access.key().to_owned(),
+            condition: wish.condition.clone(),
+            owner: access.caller().id,
+            size: stored.size,
+            etag: ETag { md5: stored.md5, parts: None },
+            checksum: stored.checksum.clone(),
+            attributes: attributes.clone(),
+            body,
+        };
+        group::publish(access, access.entry(), stored.body.clone(), command).await
+    }
 }
 
 fn answer(record: &VersionRecord) -> http::Response<axum::body::Body> {

@@ -10,28 +10,23 @@ use super::conditions::delete_condition;
 use super::dates::parse_any_date;
 use super::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
-use crate::router::check_version_id;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    match request.query.get("versionId").map_or(Ok(()), check_version_id) {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    if request.version.must_be_there().is_err() {
         // As S3 has it: a version that is not there has been deleted.
-        Err(error) if error.code == Code::NoSuchVersion => {
-            gateway.open_bucket(&request.caller, &request.bucket).await?;
-            return Ok(no_content());
-        }
-        checked => checked?,
+        return Ok(no_content());
     }
     let target = DeleteTarget {
-        key: request.key,
+        key: access.key().to_owned(),
         condition: delete_condition(&request.headers)?,
         modified_ms: header(&request.headers, "x-amz-if-match-last-modified-time", modified_ms)?,
         size: header(&request.headers, "x-amz-if-match-size", |text| text.parse().ok())?,
     };
     let command = |bucket| Command::DeleteObjects { bucket, targets: vec![target.clone()] };
-    let (_, result) = gateway.command_bucket(&request.caller, &request.bucket, command).await?;
+    let (_, result) = access.command(command).await?;
     match result.map_err(|rejection| group::rejected(rejection, &target.key))? {
         Outcome::Deleted(results) => match <[_; 1]>::try_from(results) {
             Ok([result]) => judge(result, &target).map(|()| no_content()),

@@ -7,14 +7,13 @@ use super::conditions::etag_or_nobodys;
 use super::delete_object::{judge, modified_ms};
 use super::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
-use crate::operation::MAX_KEY_LEN;
+use crate::gate::Access;
+use crate::operation::{MAX_KEY_LEN, Version};
 use crate::request::{Reply, Request};
-use crate::router::check_version_id;
 use crate::xml::{DeleteRequest, Document, ObjectToDelete};
 
 /// The longest body, in bytes: 1,000 keys of 1,024 bytes and what goes around them.
-const MAX_BODY_LEN: usize = 2 << 20;
+pub const MAX_BODY_LEN: usize = 2 << 20;
 
 /// How many bytes of keys go into one command. A command has an upper bound, and the keys of one request are not
 /// deleted in one moment in S3 either.
@@ -24,20 +23,19 @@ const MAX_BATCH_LEN: usize = 256 << 10;
 type Fate = Result<(), S3Error>;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
-pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
-    // Before the body is read, and also where there will be no command: a missing bucket is an error of the request.
-    gateway.open_bucket(&request.caller, &request.bucket).await?;
+pub async fn handle(access: Access, mut request: Request) -> Reply {
+    let gateway = access.gateway();
     let asked = {
-        let document = request.read_document(gateway, MAX_BODY_LEN).await?;
+        let document = request.read_document(gateway).await?;
         DeleteRequest::parse(&document)?
     };
     let mut fates: Vec<Fate> = Vec::with_capacity(asked.objects.len());
     let mut batch = Batch::default();
     for object in &asked.objects {
-        match target(object) {
+        match target(object, |action| access.also(action, &object.key)) {
             Ok(target) => {
                 if batch.len + target.key.len() > MAX_BATCH_LEN {
-                    std::mem::take(&mut batch).send(gateway, &request, &mut fates).await?;
+                    std::mem::take(&mut batch).send(&access, &mut fates).await?;
                 }
                 batch.push(fates.len(), target);
                 // Until its command has answered.
@@ -48,17 +46,22 @@ pub async fn handle(gateway: &Gateway, mut request: Request) -> Reply {
             Err(error) => fates.push(Err(error)),
         }
     }
-    batch.send(gateway, &request, &mut fates).await?;
+    batch.send(&access, &mut fates).await?;
     Ok(answer(&asked, &fates).reply())
 }
 
-fn target(object: &ObjectToDelete) -> Result<DeleteTarget, S3Error> {
+/// What is to be deleted, if the caller may.
+fn target(
+    object: &ObjectToDelete,
+    judge: impl Fn(&'static str) -> Result<(), S3Error>,
+) -> Result<DeleteTarget, S3Error> {
     if object.key.len() > MAX_KEY_LEN {
         return Err(Code::KeyTooLongError.into());
     }
-    if let Some(version) = &object.version_id {
-        check_version_id(version)?;
-    }
+    let version = Version::parse(object.version_id.as_deref())?;
+    let action = if version == Version::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
+    judge(action)?;
+    version.must_be_there()?;
     let condition = match object.etag.as_deref().map(str::trim) {
         None => WriteCondition::Always,
         Some("*") => WriteCondition::Exists,
@@ -87,12 +90,12 @@ impl Batch {
         self.targets.push(target);
     }
 
-    async fn send(self, gateway: &Gateway, request: &Request, fates: &mut [Fate]) -> Result<(), S3Error> {
+    async fn send(self, access: &Access, fates: &mut [Fate]) -> Result<(), S3Error> {
         if self.targets.is_empty() {
             return Ok(());
         }
         let command = |bucket| Command::DeleteObjects { bucket, targets: self.targets.clone() };
-        let results = match gateway.command_bucket(&request.caller, &request.bucket, command).await?.1 {
+        let results = match access.command(command).await?.1 {
             Ok(Outcome::Deleted(results)) if results.len() == self.targets.len() => results,
             Ok(outcome) => return Err(group::unexpected(&outcome)),
             Err(rejection) => return Err(group::rejected(rejection, "")),
@@ -142,22 +145,30 @@ mod tests {
             size: Some(3),
             ..object("a")
         };
-        let made = target(&all).unwrap();
+        let made = target(&all, |_| Ok(())).unwrap();
         assert!(matches!(made.condition, WriteCondition::ETag(_)));
         assert_eq!((made.size, made.modified_ms), (Some(3), Some(784_111_777_000)));
-        let plain = target(&object("a")).unwrap();
+        let plain = target(&object("a"), |_| Ok(())).unwrap();
         assert_eq!((plain.condition, plain.size, plain.modified_ms), (WriteCondition::Always, None, None));
-        let any = target(&ObjectToDelete { etag: Some("*".into()), ..object("a") }).unwrap();
+        let any = target(&ObjectToDelete { etag: Some("*".into()), ..object("a") }, |_| Ok(())).unwrap();
         assert_eq!(any.condition, WriteCondition::Exists);
     }
 
     #[test]
     fn what_cannot_be_is_an_error_of_its_key_alone() {
-        let code = |object: &ObjectToDelete| target(object).unwrap_err().code;
+        let code = |object: &ObjectToDelete| target(object, |_| Ok(())).unwrap_err().code;
         assert_eq!(code(&object(&"k".repeat(1_025))), Code::KeyTooLongError);
         assert_eq!(code(&ObjectToDelete { last_modified: Some("soon".into()), ..object("a") }), Code::InvalidArgument);
         let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
         assert_eq!(code(&ObjectToDelete { version_id: version, ..object("a") }), Code::NoSuchVersion);
+    }
+
+    #[test]
+    fn who_may_not_delete_a_key_learns_nothing_of_its_version() {
+        let denied = |_: &str| Err(Code::AccessDenied.into());
+        let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
+        let error = target(&ObjectToDelete { version_id: version, ..object("a") }, denied).unwrap_err();
+        assert_eq!(error.code, Code::AccessDenied);
     }
 
     #[test]

@@ -7,15 +7,17 @@ use cairn_storage::types::now_ms;
 use super::answer::{Asked, Given, answer};
 use super::places::Place;
 use super::{conditions, group, places, range};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 ///
 /// The conditions are judged before a byte is read.
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
     let mut asked = Asked::from_request(&request)?;
-    let get = |wanted| group::get(gateway, &request.caller, &request.bucket, &request.key, wanted);
+    request.version.must_be_there()?;
+    let get = |wanted| group::get(&access, wanted);
     let wanted = match asked {
         Asked::Whole => Wanted::All,
         Asked::Range(wanted) => wanted,

@@ -11,7 +11,7 @@ use http::header::LAST_MODIFIED;
 use super::answer::write_checksum;
 use super::group;
 use crate::error::{Code, S3Error};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 use crate::xml::{Document, http_date};
 
@@ -46,21 +46,20 @@ struct Parts {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    // Before the other parameters, as S3 does.
-    gateway.open_bucket(&request.caller, &request.bucket).await?;
+pub async fn handle(access: Access, request: Request) -> Reply {
+    request.version.must_be_there()?;
     let facts = wanted_facts(&request.headers)?;
     let page = Page::from_headers(&request.headers)?;
     for _ in 0..MAX_TRIES {
-        let Request { caller, bucket, key, .. } = &request;
-        let (_, object) = group::get(gateway, caller, bucket, key, Wanted::Nothing).await?;
+        let (_, object) = group::get(&access, Wanted::Nothing).await?;
         let record = object.record;
         if !facts.contains(&Fact::ObjectParts) || record.etag.parts.is_none() {
             return Ok(answer(&facts, &record, None));
         }
         // One more than wanted, as no group need answer for none.
-        let query = |bucket| Query::ObjectParts { bucket, key: key.clone(), after: page.after, limit: page.max + 1 };
-        match gateway.query_bucket(caller, bucket, query).await?.1 {
+        let key = || access.key().to_owned();
+        let query = |bucket| Query::ObjectParts { bucket, key: key(), after: page.after, limit: page.max + 1 };
+        match access.query(query).await?.1 {
             Answer::ObjectParts { record: Some(again), parts, more, total } if again.version == record.version => {
                 return Ok(answer(&facts, &record, Some(Parts::new(page, parts, more, total))));
             }

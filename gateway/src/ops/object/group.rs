@@ -1,5 +1,7 @@
 //! Asks a bucket's group about objects and uploads, has it publish bodies, and turns what came of it into S3's errors.
 
+use std::sync::Arc;
+
 use cairn_storage::meta::command::NewBody;
 use cairn_storage::meta::query::{ObjectAnswer, UploadState, Wanted};
 use cairn_storage::meta::record::DirectoryEntry;
@@ -8,7 +10,7 @@ use cairn_storage::types::{BucketId, UploadId};
 
 use crate::data::{Since, aged};
 use crate::error::{Code, S3Error};
-use crate::gateway::{Caller, Gateway};
+use crate::gate::Access;
 
 /// How many chunks the first answer about an object names at most. The data path asks for those after them.
 const FIRST_SPANS: u32 = 64;
@@ -18,41 +20,26 @@ const MAX_TRIES: usize = 4;
 
 /// The current version of a key and, as far as `wanted`, where its bytes are; `None` where there is no such key.
 pub async fn find(
-    gateway: &Gateway,
-    caller: &Caller,
-    bucket: &str,
-    key: &str,
+    access: &Access,
     wanted: Wanted,
-) -> Result<(DirectoryEntry, Option<Box<ObjectAnswer>>), S3Error> {
-    let query = |bucket| Query::Object { bucket, key: key.to_owned(), wanted, limit: FIRST_SPANS };
-    match gateway.query_bucket(caller, bucket, query).await? {
+) -> Result<(Arc<DirectoryEntry>, Option<Box<ObjectAnswer>>), S3Error> {
+    let query = |bucket| Query::Object { bucket, key: access.key().to_owned(), wanted, limit: FIRST_SPANS };
+    match access.query(query).await? {
         (entry, Answer::Object { object, .. }) => Ok((entry, object)),
         (_, answer) => Err(unexpected(&answer)),
     }
 }
 
 /// The same; a missing key is `NoSuchKey`.
-pub async fn get(
-    gateway: &Gateway,
-    caller: &Caller,
-    bucket: &str,
-    key: &str,
-    wanted: Wanted,
-) -> Result<(DirectoryEntry, ObjectAnswer), S3Error> {
-    let (entry, object) = find(gateway, caller, bucket, key, wanted).await?;
-    Ok((entry, *object.ok_or_else(|| no_such_key(key))?))
+pub async fn get(access: &Access, wanted: Wanted) -> Result<(Arc<DirectoryEntry>, ObjectAnswer), S3Error> {
+    let (entry, object) = find(access, wanted).await?;
+    Ok((entry, *object.ok_or_else(|| no_such_key(access.key()))?))
 }
 
 /// What the group knows of an upload.
-pub async fn upload(
-    gateway: &Gateway,
-    caller: &Caller,
-    bucket: &str,
-    key: &str,
-    upload: UploadId,
-) -> Result<(DirectoryEntry, UploadState), S3Error> {
-    let query = |bucket| Query::Upload { bucket, key: key.to_owned(), upload };
-    match gateway.query_bucket(caller, bucket, query).await? {
+pub async fn upload(access: &Access, upload: UploadId) -> Result<(Arc<DirectoryEntry>, UploadState), S3Error> {
+    let query = |bucket| Query::Upload { bucket, key: access.key().to_owned(), upload };
+    match access.query(query).await? {
         (entry, Answer::Upload { upload, .. }) => Ok((entry, upload)),
         (_, answer) => Err(unexpected(&answer)),
     }
@@ -66,8 +53,7 @@ pub async fn upload(
 /// # Errors
 /// `ServiceUnavailable` where it does not come to an end; the client has to send it again.
 pub async fn publish(
-    gateway: &Gateway,
-    caller: &Caller,
+    access: &Access,
     opened: &DirectoryEntry,
     mut body: NewBody,
     command: impl Fn(BucketId, NewBody) -> Command,
@@ -80,12 +66,12 @@ pub async fn publish(
         let guarded = |bucket| {
             if in_group && bucket != expected { Command::Nothing } else { command(bucket, aged(&body, &since)) }
         };
-        let (entry, result) = gateway.command_bucket(caller, &opened.name, guarded).await?;
+        let (entry, result) = access.command(guarded).await?;
         match result {
             Ok(Outcome::Done) if entry.id != expected && entry.group == opened.group => expected = entry.id,
             Ok(Outcome::Done) if entry.id != expected => break,
             Err(Rejection::TouchTooOld) => {
-                gateway.data().retouch(opened.group, &mut body).await?;
+                access.gateway().data().retouch(opened.group, &mut body).await?;
                 since = Since::now();
             }
             result => return Ok(result),

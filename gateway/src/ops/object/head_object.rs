@@ -5,17 +5,18 @@ use cairn_storage::types::now_ms;
 
 use super::answer::{Asked, Given, answer};
 use super::{conditions, group, range};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
+pub async fn handle(access: Access, request: Request) -> Reply {
+    request.version.must_be_there()?;
     let mut asked = Asked::from_request(&request)?;
     let wanted = match asked {
         Asked::Part(number) => Wanted::PartHead(number),
         Asked::Whole | Asked::Range(_) => Wanted::Nothing,
     };
-    let (_, object) = group::get(gateway, &request.caller, &request.bucket, &request.key, wanted).await?;
+    let (_, object) = group::get(&access, wanted).await?;
     let record = object.record;
     conditions::judge_read(&request.headers, &record, now_ms())?;
     if let Asked::Range(wanted) = asked

@@ -11,40 +11,41 @@ use http::Response;
 use super::answer::{insert_checksum, insert_etag};
 use super::{attributes, check_put_length, conditions, group};
 use crate::data::{Intake, checksum};
-use crate::gateway::Gateway;
+use crate::gate::Access;
 use crate::request::{Reply, Request};
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 ///
 /// All that the headers can be refused for is known before the first byte of the body is read. So is a condition that
 /// does not hold, where the body is long enough to be worth a question to the group; the group judges it in the end.
-pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
-    let Request { caller, bucket, key, headers, payload, body, .. } = request;
+pub async fn handle(access: Access, request: Request) -> Reply {
+    let gateway = access.gateway();
+    request.version.must_be_there()?;
+    let Request { headers, payload, body, .. } = request;
     let attributes = attributes::from_headers(&headers)?;
     let condition = conditions::write_condition(&headers)?;
     let mut intake = Intake::from_headers(&headers, payload, body.into_body())?;
     check_put_length(intake.length)?;
     intake.checksum = intake.checksum.or(checksum::DEFAULT);
-    let opened = gateway.open_bucket(&caller, &bucket).await?;
     if condition != WriteCondition::Always && intake.length > MAX_INLINE_LEN as u64 {
-        let (_, found) = group::find(gateway, &caller, &bucket, &key, Wanted::Nothing).await?;
+        let (_, found) = group::find(&access, Wanted::Nothing).await?;
         let current = found.as_ref().map(|found| &found.record.etag);
-        condition.judge(current).map_err(|rejection| group::rejected(rejection, &key))?;
+        condition.judge(current).map_err(|rejection| group::rejected(rejection, access.key()))?;
     }
 
-    let stored = gateway.data().store(opened.group, intake).await?;
+    let stored = gateway.data().store(access.entry().group, intake).await?;
     let command = |bucket, body| Command::PutObject {
         bucket,
-        key: key.clone(),
+        key: access.key().to_owned(),
         condition: condition.clone(),
-        owner: caller.id,
+        owner: access.caller().id,
         size: stored.size,
         etag: ETag { md5: stored.md5, parts: None },
         checksum: stored.checksum.clone(),
         attributes: attributes.clone(),
         body,
     };
-    match group::publish(gateway, &caller, &opened, stored.body.clone(), command).await? {
+    match group::publish(&access, access.entry(), stored.body.clone(), command).await? {
         Ok(Outcome::Version(record)) => {
             let mut response = Response::new(Body::empty());
             insert_etag(&record.etag, response.headers_mut());
@@ -54,6 +55,6 @@ pub async fn handle(gateway: &Gateway, request: Request) -> Reply {
             Ok(response)
         }
         Ok(outcome) => Err(group::unexpected(&outcome)),
-        Err(rejection) => Err(group::rejected(rejection, &key)),
+        Err(rejection) => Err(group::rejected(rejection, access.key())),
     }
 }

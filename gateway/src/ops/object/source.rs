@@ -6,7 +6,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Code, S3Error};
-use crate::router::check_version_id;
+use crate::operation::Version;
 
 /// The largest object that CopyObject, or a range that UploadPartCopy, takes; 5 GiB.
 pub const MAX_COPY_LEN: u64 = 5 << 30;
@@ -16,13 +16,14 @@ pub const MAX_COPY_LEN: u64 = 5 << 30;
 pub struct CopySource {
     pub bucket: String,
     pub key: String,
+    pub version: Version,
 }
 
 impl CopySource {
     /// Takes it from the headers of a copy.
     ///
     /// # Errors
-    /// `InvalidArgument` for a header that names no object, `NoSuchVersion` for a version that cannot be.
+    /// `InvalidArgument` for a header that names no object, or a version that can be none.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let value = headers.get("x-amz-copy-source").map_or(&b""[..], |value| value.as_bytes());
         // Whatever else these bytes could be taken for is not what was signed.
@@ -46,10 +47,8 @@ impl CopySource {
         if bucket.is_empty() || key.is_empty() {
             return Err(invalid());
         }
-        if let Some(version) = version {
-            check_version_id(version)?;
-        }
-        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
+        let version = Version::parse(version)?;
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
     }
 }
 
@@ -98,7 +97,8 @@ mod tests {
         assert_eq!(parse("bucket/what?"), is("bucket", "what?"));
         assert_eq!(CopySource::parse("bucket/key?versionId=").unwrap_err().code, Code::InvalidArgument);
         let unknown = "bucket/key?versionId=3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY";
-        assert_eq!(CopySource::parse(unknown).unwrap_err().code, Code::NoSuchVersion);
+        let version = CopySource::parse(unknown).unwrap().version;
+        assert_eq!(version.must_be_there().unwrap_err().code, Code::NoSuchVersion);
     }
 
     #[test]

@@ -1,0 +1,132 @@
+//! The gate: between authentication and dispatch, the one place that says who may do what. What it hands out, an
+//! [`Access`] or a [`Pass`], is the only way to the groups: an operation cannot be written without it. Nothing of a body
+//! has been read before.
+//!
+//! What an operation turns out to need besides (the source of a copy, each key of a DeleteObjects) it asks for itself,
+//! here.
+
+mod access;
+mod identity;
+mod verdict;
+
+use cairn_storage::types::UserId;
+use http::{HeaderMap, HeaderValue};
+
+pub use self::access::Access;
+pub use self::identity::{Caller, Identity};
+pub use self::verdict::{Asked, Verdict, Why, judge};
+use crate::error::{Code, S3Error};
+use crate::gateway::Gateway;
+use crate::operation::Version;
+use crate::ops::object::source::CopySource;
+use crate::request::{Reply, Request};
+use crate::router::is_not_built;
+use crate::table::{Handler, Level, Mark, Row};
+
+/// `x-amz-expected-bucket-owner`: the request is meant for the bucket of this user only.
+const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+const EXPECTED_SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
+
+/// Shows that the gate was passed. Only the gate makes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass(());
+
+#[cfg(test)]
+impl Pass {
+    /// For tests of what is behind the gate.
+    pub const TEST: Self = Self(());
+}
+
+/// Judges a request and has its operation answer it.
+pub async fn answer(gateway: &Gateway, row: &'static Row, mut request: Request) -> Reply {
+    let is_copy = matches!(row.mark, Mark::Header(_));
+    if request.headers.contains_key(EXPECTED_SOURCE_OWNER) && !is_copy {
+        return Err(S3Error::with(Code::InvalidArgument, "There is no source whose owner could be expected.")
+            .detail("ArgumentName", EXPECTED_SOURCE_OWNER));
+    }
+    match row.handler {
+        Handler::NotBuilt => Err(is_not_built(row)),
+        Handler::Service(handle) => {
+            let pass = admit_to_service(row, &request)?;
+            handle(gateway, pass, request).await
+        }
+        Handler::Bucket(handle) => {
+            let version =
+                if row.versioned { Version::parse(request.query.get("versionId")) } else { Ok(Version::Current) };
+            // What can be no version is said to who may ask for one.
+            let access = admit(gateway, row, &request, version.as_ref().unwrap_or(&Version::Null)).await?;
+            request.version = version?;
+            handle(access, request).await
+        }
+    }
+}
+
+/// What a request may do that is about no bucket, or about one that is yet to be made.
+///
+/// # Errors
+/// `AccessDenied`.
+fn admit_to_service(row: &Row, request: &Request) -> Result<Pass, S3Error> {
+    for action in row.actions(&Version::Current) {
+        judge(&request.caller, &Asked { action, bucket: &request.bucket, key: "", owner: None }).or_error()?;
+    }
+    if let Some(expected) = request.headers.get(EXPECTED_OWNER).filter(|_| row.level == Level::Bucket) {
+        check_owner(expected, request.caller.id)?;
+    }
+    Ok(Pass(()))
+}
+
+/// The way to the bucket that a request is about.
+///
+/// # Errors
+/// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
+async fn admit(gateway: &Gateway, row: &Row, request: &Request, version: &Version) -> Result<Access, S3Error> {
+    let actions = row.actions(version);
+    let access = Access::open(gateway, &request.caller, actions, &request.bucket, &request.key).await?;
+    match request.headers.get(EXPECTED_OWNER) {
+        Some(expected) => expect_owner(access, expected).await,
+        None => Ok(access),
+    }
+}
+
+/// The way to the source of a copy; `target` shows that the caller may write, as who may not learns nothing of it.
+///
+/// # Errors
+/// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
+pub async fn admit_to_source(target: &Access, source: &CopySource, headers: &HeaderMap) -> Result<Access, S3Error> {
+    let actions: &[_] = match source.version {
+        Version::Current => &["s3:GetObject"],
+        Version::Null | Version::Id(_) => &["s3:GetObjectVersion"],
+    };
+    let access = Access::open(target.gateway(), target.caller(), actions, &source.bucket, &source.key).await?;
+    match headers.get(EXPECTED_SOURCE_OWNER) {
+        Some(expected) => expect_owner(access, expected).await,
+        None => Ok(access),
+    }
+}
+
+/// The admin API and the metrics are root's.
+///
+/// # Errors
+/// `AccessDenied`.
+pub fn admit_to_admin(caller: &Caller) -> Result<Pass, S3Error> {
+    if caller.root { Ok(Pass(())) } else { Err(Code::AccessDenied.into()) }
+}
+
+/// The way to any object's bucket, for the admin API.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn admit_to_object(gateway: &Gateway, caller: &Caller, bucket: &str, key: &str) -> Result<Access, S3Error> {
+    Access::open(gateway, caller, &["s3:GetObject"], bucket, key).await
+}
+
+/// The root group is asked anew: what is cached of a name may be another bucket's by now.
+async fn expect_owner(access: Access, expected: &HeaderValue) -> Result<Access, S3Error> {
+    let access = access.anew().await?;
+    check_owner(expected, access.entry().owner)?;
+    Ok(access)
+}
+
+fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {
+    if expected.as_bytes() == owner.to_string().as_bytes() { Ok(()) } else { Err(Code::AccessDenied.into()) }
+}
