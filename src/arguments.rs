@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::endpoint::Learned;
 use crate::options::Given;
 
 /// An S3-compatible object store: one binary, three copies of everything, durable before it answers.
@@ -68,6 +70,8 @@ pub enum Command {
     Health {
         #[arg(value_name = "URL", default_value = "http://127.0.0.1:9000/_cairn/health/ready")]
         url: String,
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Makes the index of a disk's chunks anew from its segments. The disk must not be in use.
     RebuildIndex(RebuildIndex),
@@ -117,6 +121,18 @@ pub struct Recover {
     pub yes: bool,
 }
 
+/// How an address is reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Reach {
+    /// The certificates (PEM) that are trusted with https, and no others [default: the system's].
+    #[arg(long, env = "CAIRN_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// How long one answer may take [default: 5s for health, 15m where fsck and explain read copies, else 2m].
+    #[arg(long, env = "CAIRN_TIMEOUT", value_name = "TIME")]
+    pub timeout: Option<humantime::Duration>,
+}
+
 /// Where the admin API answers. The credentials are `CAIRN_ROOT_ACCESS_KEY` and `CAIRN_ROOT_SECRET_KEY` of the
 /// environment.
 #[derive(Debug, Clone, Args)]
@@ -124,12 +140,20 @@ pub struct Endpoint {
     #[arg(long, env = "CAIRN_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:9000")]
     pub endpoint: String,
 
-    #[arg(long, env = "CAIRN_REGION", value_name = "NAME", default_value = "us-east-1", hide = true)]
-    pub region: String,
+    /// The region that is signed; where none is given, the one that the endpoint names.
+    #[arg(long, env = "CAIRN_REGION", value_name = "NAME", hide = true)]
+    pub region: Option<String>,
+
+    #[command(flatten)]
+    pub reach: Reach,
 
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+
+    /// What was learned of it.
+    #[arg(skip)]
+    pub learned: Arc<Learned>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,9 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::admin::{array, call, call_with, text};
+use crate::admin::{array, text};
 use crate::arguments::{Endpoint, Scrub};
+use crate::endpoint::{call, call_long, is_late};
 
 const API: &str = "/_cairn/admin/v1";
 /// Steps of a progress bar for each group and each disk.
@@ -39,7 +40,7 @@ pub async fn explain(object: &str, endpoint: &Endpoint) -> Result<()> {
     let mut offset = 0;
     loop {
         let query = format!("{place}&offset={offset}");
-        let page = call_with(endpoint, Method::GET, &format!("{API}/explain"), &query, Vec::new()).await?;
+        let page = call_long(endpoint, Method::GET, &format!("{API}/explain"), &query, Vec::new()).await?;
         let next = page["next"].as_u64();
         if whole.is_null() {
             whole = page;
@@ -341,8 +342,8 @@ async fn wait(patience: &mut u32) -> bool {
 async fn page(endpoint: &Endpoint, path: &str, query: &str, body: Vec<u8>) -> Result<Value> {
     let mut attempt = 1;
     loop {
-        match call_with(endpoint, Method::POST, path, query, body.clone()).await {
-            Err(_) if attempt < ATTEMPTS => tokio::time::sleep(Duration::from_secs(1)).await,
+        match call_long(endpoint, Method::POST, path, query, body.clone()).await {
+            Err(error) if attempt < ATTEMPTS && !is_late(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
             answer => return answer,
         }
         attempt += 1;

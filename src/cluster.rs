@@ -7,8 +7,9 @@ use bytesize::ByteSize;
 use http::Method;
 use serde_json::Value;
 
-use crate::admin::{array, call, text};
+use crate::admin::{array, text};
 use crate::arguments::{Clock, Config, Endpoint, Member};
+use crate::endpoint::{call, call_with};
 
 const API: &str = "/_cairn/admin/v1";
 /// Cells of a bar.
@@ -50,7 +51,7 @@ pub async fn member(kind: &str, command: Member) -> Result<()> {
     ensure!(id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id} is no id; see `cairn status`");
     let query = if force { "force=" } else { "" };
     let path = format!("{API}/{kind}/{id}/{action}");
-    let status = crate::admin::call_with(endpoint, Method::POST, &path, query, Vec::new()).await?;
+    let status = call_with(endpoint, Method::POST, &path, query, Vec::new()).await?;
     if endpoint.json {
         println!("{status}");
     } else {
@@ -71,7 +72,7 @@ pub async fn config(command: Config) -> Result<()> {
         Config::Set { name, value, endpoint } => {
             ensure!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name} is no setting");
             let (path, query) = (format!("{API}/config/{name}"), format!("ms={}", value.as_millis()));
-            let config = crate::admin::call_with(endpoint, Method::POST, &path, &query, Vec::new()).await?;
+            let config = call_with(endpoint, Method::POST, &path, &query, Vec::new()).await?;
             (config, endpoint.json)
         }
     };

@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod disks;
 mod ending;
+mod endpoint;
 mod logging;
 mod metrics;
 mod options;
@@ -97,7 +98,7 @@ fn command(runtime: &Runtime, command: Command) -> Result<ExitCode> {
         Command::Scrub(scrub) => runtime.block_on(check::scrub(scrub)),
         Command::Config(config) => runtime.block_on(cluster::config(config)),
         Command::Clock(clock) => runtime.block_on(cluster::clock(clock)),
-        Command::Health { url } => runtime.block_on(admin::health(&url)),
+        Command::Health { url, reach } => runtime.block_on(endpoint::health(&url, &reach)),
         Command::User(user) => runtime.block_on(admin::user(user)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
         Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),

@@ -164,7 +164,7 @@ async fn one_disk_that_is_full_to_the_last_byte_does_not_die_and_catches_up() {
     for name in ["stranger", "stranger2", "stranger3"] {
         let _ = fs::remove_file(small.0.join(name));
     }
-    eventually("the disk has caught up", Duration::from_secs(60), || async {
+    eventually("the disk has caught up", Duration::from_secs(180), || async {
         server.metric("cairn_disk_up", "").await == 3.0 && is_level(&server).await
     })
     .await;
@@ -173,9 +173,14 @@ async fn one_disk_that_is_full_to_the_last_byte_does_not_die_and_catches_up() {
 
 /// Takes all the room that there is now, at once: what a disk gets by its ballast meanwhile is the disk's.
 fn fill_file_system(path: &Path) {
+    take_room(path, 0);
+}
+
+/// The same, but for so many bytes.
+pub fn take_room(path: &Path, left: u64) {
     let file = File::create(path).expect("a file");
     let room = rustix::fs::fstatvfs(&file).expect("its file system");
-    let mut free = room.f_bavail * room.f_frsize;
+    let mut free = (room.f_bavail * room.f_frsize).saturating_sub(left);
     while free > 0
         && let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free)
     {

@@ -12,10 +12,10 @@ const BUCKETS: usize = 8;
 const LENGTHS: [usize; 2] = [1_000, 300_000];
 
 /// Thaws the file system when it is dropped: nobody could end the process otherwise.
-struct Frozen(PathBuf);
+pub struct Frozen(PathBuf);
 
 impl Frozen {
-    fn freeze(disk: &LoopDisk) -> Self {
+    pub fn freeze(disk: &LoopDisk) -> Self {
         let frozen = Command::new("fsfreeze").arg("-f").arg(&disk.path).status();
         assert!(frozen.is_ok_and(|status| status.success()), "the file system is frozen");
         Self(disk.path.clone())
@@ -99,7 +99,7 @@ async fn a_disk_whose_writes_hang_is_done_without_within_seconds_and_is_whole_af
         }
         assert_eq!(server.metric("cairn_disk_up", "").await, if time == 1 { 2.0 } else { 3.0 });
         drop(frozen);
-        eventually("the disk is back", Duration::from_secs(60), || async {
+        eventually("the disk is back", Duration::from_secs(180), || async {
             server.metric("cairn_disk_up", "").await == 3.0 && crate::full::is_level(&server).await
         })
         .await;

@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use http::StatusCode;
-
-use crate::harness::{Server, body, cairn, free_port};
+use crate::harness::{Server, body, cairn, free_port, is_well};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_directories_is_refused_by_name() {
@@ -99,9 +97,7 @@ async fn secrets_are_made_once_kept_private_and_printed_once() {
         let (mut command, port) = start();
         let mut child = command.spawn().expect("it starts");
         crate::harness::eventually("ready", Duration::from_secs(30), || async {
-            reqwest::get(format!("http://127.0.0.1:{port}/_cairn/health/ready"))
-                .await
-                .is_ok_and(|answer| answer.status() == StatusCode::OK)
+            is_well(&format!("http://127.0.0.1:{port}/_cairn/health/ready")).await
         })
         .await;
         child.kill().expect("it is killed");

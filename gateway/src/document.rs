@@ -109,7 +109,7 @@ impl Request {
         let reserve = announced.and_then(|len| usize::try_from(len).ok()).unwrap_or(limit).min(limit);
         let room = gateway.0.documents.reserve(self.caller.id, reserve).await?;
         let body = self.body.take();
-        let read = read(body, &self.payload, limit);
+        let read = read(body, &self.payload, reserve, limit);
         let (bytes, trailers) = timeout(TIME_LIMIT, read).await.map_err(|_| Code::RequestTimeout)??;
         if let Payload::Sha256(signed) = &self.payload
             && Sha256::digest(&bytes).as_slice() != signed
@@ -130,13 +130,13 @@ fn announced_len(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The decoded body and its trailers.
-async fn read(mut body: Body, payload: &Payload, limit: usize) -> Result<(Bytes, HeaderMap), S3Error> {
+/// The decoded body and its trailers. What is held is what was reserved: the buffer does not grow by doubling.
+async fn read(mut body: Body, payload: &Payload, reserve: usize, limit: usize) -> Result<(Bytes, HeaderMap), S3Error> {
     let mut decoder = match payload {
         Payload::Chunked(chunked) => Some(Decoder::new(chunked.clone())),
         Payload::Unsigned | Payload::Sha256(_) => None,
     };
-    let mut whole = BytesMut::new();
+    let mut whole = BytesMut::with_capacity(reserve);
     let mut pieces = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broke_off(&error))?;
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     async fn read_plain(content: &'static str, limit: usize) -> Result<Bytes, Code> {
-        let read = read(Body::from(content), &Payload::Unsigned, limit).await;
+        let read = read(Body::from(content), &Payload::Unsigned, limit, limit).await;
         read.map(|(bytes, _)| bytes).map_err(|error| error.code)
     }
 
@@ -217,6 +217,6 @@ mod tests {
     async fn a_body_that_breaks_off_is_incomplete() {
         let pieces = [Ok(Bytes::from_static(b"1")), Err(std::io::Error::other("gone"))];
         let body = Body::from_stream(futures::stream::iter(pieces));
-        assert_eq!(read(body, &Payload::Unsigned, 5).await.unwrap_err().code, Code::IncompleteBody);
+        assert_eq!(read(body, &Payload::Unsigned, 5, 5).await.unwrap_err().code, Code::IncompleteBody);
     }
 }

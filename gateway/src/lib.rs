@@ -8,11 +8,15 @@ mod cache;
 pub mod data;
 mod document;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod gate;
 pub mod gateway;
 pub mod middleware;
 pub mod operation;
 pub mod ops;
+pub mod policy;
 pub mod request;
 pub mod router;
 pub mod server;

@@ -9,6 +9,8 @@ pub mod client;
 pub mod cluster;
 mod direct;
 pub mod durable;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod meta;
 pub mod node;
 pub mod placement;

@@ -184,3 +184,86 @@ def test_a_checksum_in_the_query_of_a_presigned_put_is_signed_and_not_checked(se
         assert answer.status_code == 200, answer.text
         assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == body
     assert requests.put(request.url.replace("AAAAAA", "AAAAAB"), data=BODY).status_code == 403
+
+
+@pytest.fixture
+def with_headers(s3):
+    """Sends one request with headers that boto3 has no parameters for."""
+
+    def send(call, headers, **parameters):
+        def add(params, **_):
+            params["headers"].update(headers)
+
+        s3.meta.events.register("before-call.s3", add)
+        try:
+            return call(**parameters)
+        finally:
+            s3.meta.events.unregister("before-call.s3", add)
+
+    return send
+
+
+def test_a_check_that_an_operation_does_not_make_is_refused(s3, bucket, with_headers):
+    s3.put_object(Bucket=bucket, Key="key", Body=BODY)
+    source = {"Bucket": bucket, "Key": "key"}
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    part = {"Bucket": bucket, "Key": "parts", "UploadId": upload, "PartNumber": 1}
+    copy = {"Bucket": bucket, "Key": "copy", "CopySource": source}
+    wrong = {f"x-amz-checksum-{algorithm.lower()}": of(algorithm, b"other") for algorithm in ALGORITHMS}
+    for name, value in wrong.items():
+        for call, parameters in [
+            (s3.copy_object, copy),
+            (s3.upload_part_copy, {**part, "CopySource": source}),
+            (s3.create_multipart_upload, {"Bucket": bucket, "Key": "new"}),
+        ]:
+            with error("NotImplemented", 501):
+                with_headers(call, {name: value}, **parameters)
+    for call, parameters, headers in [
+        (s3.copy_object, copy, {"x-amz-copy-source-range": "bytes=0-9"}),
+        (s3.put_object, {"Bucket": bucket, "Key": "copy"}, {"x-amz-copy-source-range": "bytes=0-9"}),
+        (s3.put_object, {"Bucket": bucket, "Key": "copy"}, {"x-amz-copy-source-if-match": "x"}),
+        (s3.upload_part, {**part, "Body": b"x"}, {"If-None-Match": "*"}),
+        (s3.upload_part_copy, {**part, "CopySource": source}, {"If-Match": "x"}),
+        (s3.create_multipart_upload, {"Bucket": bucket, "Key": "new"}, {"If-None-Match": "*"}),
+        (s3.delete_bucket, {"Bucket": bucket}, {"If-Match": "x"}),
+        (s3.put_object, {"Bucket": bucket, "Key": "copy"}, {"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}),
+        (s3.delete_object, {"Bucket": bucket, "Key": "key"}, {"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}),
+    ]:
+        with error("NotImplemented", 501):
+            with_headers(call, headers, **parameters)
+    assert [object["Key"] for object in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["key"]
+    assert "Parts" not in s3.list_parts(Bucket=bucket, Key="parts", UploadId=upload)
+    # What a copy's checksum is to be made by is another header.
+    answer = s3.copy_object(**copy, ChecksumAlgorithm="SHA256")["CopyObjectResult"]
+    assert answer["ChecksumSHA256"] == of("SHA256", BODY)
+    assert with_headers(s3.upload_part_copy, {"x-amz-copy-source-range": "bytes=0-9"}, **part, CopySource=source)
+
+
+def test_parts_of_several_algorithms_become_no_object(s3, bucket, with_headers):
+    body = bytes(5 << 20)
+
+    def create():
+        # Without an algorithm, which boto3 names by itself.
+        def forget(params, **_):
+            params["headers"].pop("x-amz-checksum-algorithm", None)
+
+        s3.meta.events.register("before-call.s3.CreateMultipartUpload", forget)
+        try:
+            return s3.create_multipart_upload(Bucket=bucket, Key="key")["UploadId"]
+        finally:
+            s3.meta.events.unregister("before-call.s3.CreateMultipartUpload", forget)
+
+    def put(upload, number, algorithm):
+        answer = s3.upload_part(
+            Bucket=bucket, Key="key", UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm=algorithm
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    upload = create()
+    parts = [put(upload, 1, "CRC64NVME"), put(upload, 2, "CRC32")]
+    named = {"Bucket": bucket, "Key": "key", "UploadId": upload}
+    with error("InvalidRequest", 400):
+        s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+    parts[1] = put(upload, 2, "CRC64NVME")
+    answer = s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+    assert (answer["ChecksumCRC64NVME"], answer["ChecksumType"]) == (of("CRC64NVME", body * 2), "FULL_OBJECT")

@@ -184,6 +184,16 @@ def test_deletes(s3, bucket):
         s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": str(number)} for number in range(1001)]})
 
 
+def test_a_thousand_of_the_longest_keys_are_deleted_at_once(s3, bucket):
+    key = "0007" + "&" * 1020
+    s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    objects = [{"Key": f"{number:04}" + "&" * 1020, "VersionId": "null"} for number in range(1000)]
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    assert [deleted["Key"] for deleted in answer["Deleted"]] == [object["Key"] for object in objects]
+    with error("NoSuchKey", 404):
+        s3.get_object(Bucket=bucket, Key=key)
+
+
 def test_copies(s3, bucket):
     for size in [0, 100, 20_000_001]:
         body = data(size)

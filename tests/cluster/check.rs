@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Cluster;
-use crate::harness::{body, eventually, flip_byte, free_port};
+use crate::harness::{body, eventually, flip_byte, free_port, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rots_or_is_down_is_explained_found_and_mended() {
@@ -113,7 +113,7 @@ async fn leaders_are_spread_over_the_nodes() {
         led.len() == 3 && led.values().all(|count| *count == 2)
     })
     .await;
-    let figures =
-        reqwest::get(format!("http://{metrics}/metrics")).await.expect("an answer").text().await.expect("text");
+    let figures = http().get(format!("http://{metrics}/metrics")).send().await.expect("an answer");
+    let figures = figures.text().await.expect("text");
     assert!(figures.lines().any(|line| line.starts_with("cairn_raft_leads{") && line.ends_with(" 1")), "{figures}");
 }

@@ -4,17 +4,10 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use super::Cluster;
 use super::workload::Workload;
-use crate::harness::{SmallDisk, body, eventually, flip_any_byte};
-
-/// Rounds of random faults; `CAIRN_FAULT_ROUNDS` asks for more.
-fn rounds() -> u64 {
-    std::env::var("CAIRN_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
-}
+use crate::harness::{SmallDisk, body, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_one_node_of_three_down_clients_go_on_and_with_two_they_are_told() {
@@ -46,79 +39,6 @@ async fn with_one_node_of_three_down_clients_go_on_and_with_two_they_are_told() 
     cluster.restart(1);
     cluster.wait_until_healthy(Duration::from_secs(60)).await;
     workload.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn random_faults_lose_nothing_and_show_nothing_stale() {
-    let seed = std::env::var("CAIRN_FAULT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut cluster = Cluster::start(3, &[]).await;
-    cluster.name_nodes();
-    let workload = Workload::start(cluster.s3(), seed).await;
-    for round in 0..rounds() {
-        let (node, other) = (random.random_range(0..3), random.random_range(1..3));
-        let other = (node + other) % 3;
-        let long = Duration::from_millis(random.random_range(500..6000));
-        let fault = random.random_range(0..7);
-        println!("round {round}: fault {fault} of node {node} (and {other}) for {long:?}; {} done", workload.done());
-        match fault {
-            0 => {
-                cluster.kill(node);
-                tokio::time::sleep(long).await;
-                cluster.restart(node);
-            }
-            1 => {
-                cluster.freeze(node);
-                tokio::time::sleep(long).await;
-                cluster.thaw(node);
-            }
-            2 => {
-                cluster.network.cut(node, other);
-                tokio::time::sleep(long).await;
-                cluster.network.heal();
-            }
-            3 => {
-                cluster.network.cut(node, (node + 1) % 3);
-                cluster.network.cut(node, (node + 2) % 3);
-                tokio::time::sleep(long).await;
-                cluster.network.heal();
-            }
-            4 => {
-                cluster.network.slow_down(node, Duration::from_millis(random.random_range(20..300)));
-                tokio::time::sleep(long).await;
-                cluster.network.heal();
-            }
-            5 => {
-                // Of one node only: two copies that rot at once are more than three copies are for.
-                for _ in 0..random.random_range(1..20) {
-                    flip_any_byte(&cluster.nodes[0].directory.join("disk"), &mut random);
-                }
-            }
-            _ => {
-                cluster.kill(node);
-                cluster.kill(other);
-                tokio::time::sleep(long / 4).await;
-                cluster.restart(other);
-                tokio::time::sleep(long / 4).await;
-                cluster.restart(node);
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..3000))).await;
-    }
-    cluster.network.heal();
-    cluster.wait_until_healthy(Duration::from_secs(90)).await;
-    let done = workload.finish().await;
-    println!("{done} requests");
-    assert!(done > 100);
-    // What rotted and was not read yet is found now.
-    eventually("every copy is whole", Duration::from_secs(90), || async {
-        let (code, said) = cluster.run(&["fsck", "--verify", "--repair"]).await;
-        if code != 0 {
-            println!("fsck: {code} {said}");
-        }
-        code == 0
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

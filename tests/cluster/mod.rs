@@ -3,15 +3,19 @@
 //! Each node's internal address is that of a [`proxy`] in this process, so that the network can be cut between any two
 //! nodes. [`workload`] keeps clients busy meanwhile and keeps their [`history`]; [`linearizable`] judges it.
 
+mod aftermath;
 mod check;
+mod clock;
 mod faults;
 mod history;
 mod join;
 mod linearizable;
 mod old_disk;
+mod power;
 mod proxy;
 mod recover;
 mod repair_speed;
+mod rounds;
 mod workload;
 
 use std::fs::{self, File};
@@ -23,8 +27,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{ROOT_ACCESS_KEY, ROOT_SECRET_KEY, S3, cairn, free_port};
+use crate::harness::{ROOT_ACCESS_KEY, ROOT_SECRET_KEY, S3, cairn, free_port, is_well};
 use proxy::{Network, Proxy};
+
+/// Copies of each chunk where there are nodes enough.
+const COPIES: usize = 3;
+/// What the gateway cuts bodies into, in bytes.
+const CHUNK: usize = 64 << 10;
 
 /// One `cairn storage` process and its directory.
 pub struct Node {
@@ -35,6 +44,8 @@ pub struct Node {
     rpc_port: u16,
     joins: bool,
     arguments: Vec<String>,
+    /// Beside those of this process.
+    environment: Vec<(String, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -61,20 +72,41 @@ impl Cluster {
         cluster
     }
 
+    /// The same, with a node for each of these directories.
+    pub async fn start_in(directories: Vec<PathBuf>, arguments: &[&str]) -> Self {
+        let mut cluster = Self::empty(arguments);
+        for directory in directories {
+            cluster.add_node_in(directory, &[]).await;
+            if cluster.nodes.len() == 1 {
+                cluster.start_gateway();
+                cluster.wait_until_ready(Duration::from_secs(30)).await;
+            }
+        }
+        cluster.wait_until_healthy(Duration::from_secs(60)).await;
+        // It was told of the first node only.
+        cluster.restart_gateway().await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        cluster
+    }
+
     /// A cluster of one node, with a gateway that is ready.
     pub async fn first(arguments: &[&str]) -> Self {
-        let mut cluster = Self {
+        let mut cluster = Self::empty(arguments);
+        cluster.add_node().await;
+        cluster.start_gateway();
+        cluster.wait_until_ready(Duration::from_secs(30)).await;
+        cluster
+    }
+
+    fn empty(arguments: &[&str]) -> Self {
+        Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             nodes: Vec::new(),
             network: Network::default(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             gateway: None,
             s3_port: free_port(),
-        };
-        cluster.add_node().await;
-        cluster.start_gateway();
-        cluster.wait_until_ready(Duration::from_secs(30)).await;
-        cluster
+        }
     }
 
     /// Starts one more node; does not wait for it.
@@ -105,6 +137,7 @@ impl Cluster {
                 .chain(arguments.iter().copied())
                 .map(str::to_owned)
                 .collect(),
+            environment: Vec::new(),
             child: None,
         };
         node.spawn(&self.addresses());
@@ -130,7 +163,7 @@ impl Cluster {
         let child = cairn()
             .arg("gateway")
             .args(["--listen", &format!("127.0.0.1:{}", self.s3_port), "--join", &self.addresses().join(",")])
-            .args(["--chunk-size", "64KiB"])
+            .args(["--chunk-size", &CHUNK.to_string()])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
@@ -157,7 +190,7 @@ impl Cluster {
     pub async fn wait_until_ready(&self, within: Duration) {
         let url = format!("{}/_cairn/health/ready", self.url());
         let deadline = Instant::now() + within;
-        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+        while !is_well(&url).await {
             assert!(Instant::now() < deadline, "the gateway is not ready within {within:?}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -211,6 +244,12 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         begun.elapsed()
+    }
+
+    /// How many disks are up; none where nobody says so.
+    pub async fn disks_up(&self) -> usize {
+        let status = self.status().await.unwrap_or_default();
+        status["disks"].as_array().map_or(0, |disks| disks.iter().filter(|disk| disk["up"] == true).count())
     }
 
     /// How many chunks each disk says that it has, once all nodes have heard of it.
@@ -301,6 +340,7 @@ impl Node {
             .arg(self.directory.join("disk"))
             .args(["--rpc", &format!("127.0.0.1:{}", self.rpc_port), "--advertise", &own])
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log(&self.log_path()));
         if self.joins || !others.is_empty() {

@@ -8,12 +8,19 @@ use std::time::{Duration, Instant};
 use super::Cluster;
 use crate::harness::{body, eventually};
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs").success());
 }
 
+/// What the node of the disk calls itself.
+pub fn node_id(disk: &Path) -> String {
+    let file = fs::read(disk.join("cairn.json")).expect("an identity");
+    let json: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    json["node"].to_string()
+}
+
 /// What `cairn status` says of the one node that is refused.
-async fn refused(cluster: &Cluster) -> String {
+pub async fn refused(cluster: &Cluster) -> String {
     let status = cluster.status().await.unwrap_or_default();
     let why = status["refused"].as_array().and_then(|all| all.first()?["why"].as_str().map(str::to_owned));
     why.unwrap_or_default()

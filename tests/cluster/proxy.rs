@@ -37,6 +37,11 @@ impl Network {
         self.0.lock().cut.extend([(one, other), (other, one)]);
     }
 
+    /// What the one sends does not reach the other any more; what the other sends does.
+    pub fn cut_one_way(&self, from: usize, to: usize) {
+        self.0.lock().cut.insert((from, to));
+    }
+
     /// Everything that a node is sent, or sends back, takes so much longer.
     pub fn slow_down(&self, node: usize, by: Duration) {
         self.0.lock().slow.insert(node, by);
@@ -48,15 +53,28 @@ impl Network {
         state.slow.clear();
     }
 
-    fn is_cut(&self, from: Option<u64>, to: usize) -> bool {
+    /// Whether what goes along there is lost: from the caller to the node, or back.
+    fn is_cut(&self, caller: Option<u64>, node: usize, way: Way) -> bool {
         let state = self.0.lock();
-        let from = from.and_then(|id| state.names.get(&id));
-        from.is_some_and(|from| state.cut.contains(&(*from, to)))
+        let caller = caller.and_then(|id| state.names.get(&id));
+        caller.is_some_and(|caller| {
+            state.cut.contains(&match way {
+                Way::There => (*caller, node),
+                Way::Back => (node, *caller),
+            })
+        })
     }
 
     fn delay(&self, node: usize) -> Option<Duration> {
         self.0.lock().slow.get(&node).copied()
     }
+}
+
+/// A direction on a connection, as its caller sees it.
+#[derive(Clone, Copy)]
+enum Way {
+    There,
+    Back,
 }
 
 /// The relay before one node.
@@ -100,7 +118,8 @@ async fn relay(mut caller: TcpStream, node: usize, rpc_port: u16, network: Netwo
     }
     first.truncate(len);
     let from = caller_id(&String::from_utf8_lossy(&first));
-    while network.is_cut(from, node) {
+    // A connection begins with packets both ways.
+    while network.is_cut(from, node, Way::There) || network.is_cut(from, node, Way::Back) {
         tokio::time::sleep(GLANCE).await;
     }
     let Ok(mut callee) = TcpStream::connect(("127.0.0.1", rpc_port)).await else { return };
@@ -112,8 +131,8 @@ async fn relay(mut caller: TcpStream, node: usize, rpc_port: u16, network: Netwo
     let (mut from_callee, mut to_callee) = callee.split();
     // When either side ends, so does the other.
     tokio::select! {
-        () = copy(&mut from_caller, &mut to_callee, from, node, &network) => {}
-        () = copy(&mut from_callee, &mut to_caller, from, node, &network) => {}
+        () = copy(&mut from_caller, &mut to_callee, from, node, Way::There, &network) => {}
+        () = copy(&mut from_callee, &mut to_caller, from, node, Way::Back, &network) => {}
     }
 }
 
@@ -122,6 +141,7 @@ async fn copy(
     target: &mut (impl AsyncWriteExt + Unpin),
     from: Option<u64>,
     node: usize,
+    way: Way,
     network: &Network,
 ) {
     let mut buffer = vec![0; 64 << 10];
@@ -132,7 +152,7 @@ async fn copy(
         if let Some(delay) = network.delay(node) {
             tokio::time::sleep(delay).await;
         }
-        while network.is_cut(from, node) {
+        while network.is_cut(from, node, way) {
             tokio::time::sleep(GLANCE).await;
         }
         if target.write_all(&buffer[..len]).await.is_err() {

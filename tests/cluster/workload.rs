@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -12,16 +12,18 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
 
 use super::history::{Action, Event, History, Outcome};
-use super::linearizable;
+use super::{CHUNK, linearizable};
 use crate::harness::{S3, body};
 
-const BUCKET: &str = "busy";
-const KEYS: usize = 6;
+pub const BUCKET: &str = "busy";
+pub const KEYS: usize = 6;
 const CLIENTS: u64 = 4;
 const ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// After so long an attempt is given up.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
+/// For reads after all faults.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that failed however often it was tried, and when.
 #[derive(Clone)]
@@ -36,6 +38,9 @@ impl std::fmt::Debug for Failure {
     }
 }
 
+/// Unique among all workloads, so that what is late from one is not taken for a value of the next.
+static NEXT_VALUE: AtomicU64 = AtomicU64::new(1);
+
 pub struct Workload {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<()>>,
@@ -45,7 +50,6 @@ struct Shared {
     s3: S3,
     history: History,
     stop: AtomicBool,
-    next_value: AtomicU64,
     done: AtomicU64,
     failures: Mutex<Vec<Failure>>,
 }
@@ -56,14 +60,21 @@ type Answer = Result<(StatusCode, Option<String>, Vec<u8>), String>;
 impl Workload {
     pub async fn start(s3: S3, seed: u64) -> Self {
         s3.create_bucket(BUCKET).await;
+        Self::go_on(s3, seed, [0; KEYS])
+    }
+
+    /// Goes on where another had come to an end with these values.
+    pub fn go_on(s3: S3, seed: u64, values: [u64; KEYS]) -> Self {
         let shared = Arc::new(Shared {
             s3,
             history: History::new(KEYS),
             stop: AtomicBool::new(false),
-            next_value: AtomicU64::new(1),
             done: AtomicU64::new(0),
             failures: Mutex::default(),
         });
+        for (key, value) in values.into_iter().enumerate().filter(|(_, value)| *value != 0) {
+            shared.note(key, Duration::ZERO, Action::Write(value), Outcome::Done);
+        }
         let clients = (0..CLIENTS).map(|client| {
             let (shared, random) = (shared.clone(), StdRng::seed_from_u64(seed * CLIENTS + client));
             tokio::spawn(run(shared, random))
@@ -87,14 +98,23 @@ impl Workload {
 
     /// Stops the clients, reads every key once more, and fails where the history cannot be explained.
     pub async fn finish(self) -> u64 {
+        let shared = self.shared.clone();
+        self.end().await;
+        shared.done.load(Ordering::Relaxed)
+    }
+
+    /// The same; the values that are there in the end.
+    pub async fn end(self) -> [u64; KEYS] {
         self.shared.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("a client ends well");
         }
-        for key in 0..KEYS {
-            self.shared.read(key).await.expect("every key can be read in the end");
+        let mut values = [0; KEYS];
+        for (key, value) in values.iter_mut().enumerate() {
+            let found = in_the_end(async || self.shared.read(key).await).await;
+            *value = found.map_or(0, |(value, _)| value);
         }
-        self.shared.list().await.expect("a list in the end");
+        in_the_end(async || self.shared.list().await).await;
         for (key, events) in self.shared.history.keys().iter().enumerate() {
             if let Err(explained) = linearizable::check(events) {
                 let mut events = events.clone();
@@ -103,7 +123,19 @@ impl Workload {
                 panic!("of key {key} only {explained} events can be explained:\n{}", lines.join("\n"));
             }
         }
-        self.shared.done.load(Ordering::Relaxed)
+        values
+    }
+}
+
+/// What is read after all faults. A lead may change yet.
+pub async fn in_the_end<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(why) => assert!(Instant::now() < deadline, "there is an answer in the end: {why}"),
+        }
+        tokio::time::sleep(FIRST_BACKOFF).await;
     }
 }
 
@@ -139,9 +171,19 @@ async fn run(shared: Arc<Shared>, mut random: StdRng) {
     }
 }
 
-/// The bytes of a value: those of odd ones fit into the metadata, the others take chunks.
+/// Those of odd values fit into the metadata, the others take chunks.
+fn length(value: u64) -> usize {
+    if value % 2 == 1 { 1000 } else { 100_000 }
+}
+
+/// How many chunks the objects of these values have.
+pub fn chunks(values: &[u64]) -> usize {
+    let in_chunks = values.iter().filter(|value| **value != 0 && **value % 2 == 0);
+    in_chunks.map(|value| length(*value).div_ceil(CHUNK)).sum()
+}
+
 fn bytes(value: u64) -> Vec<u8> {
-    let mut bytes = body(value, if value % 2 == 1 { 1000 } else { 100_000 });
+    let mut bytes = body(value, length(value));
     bytes[..8].copy_from_slice(&value.to_le_bytes());
     bytes
 }
@@ -155,7 +197,7 @@ fn value_of(read: &[u8]) -> u64 {
 
 impl Shared {
     fn value(&self) -> u64 {
-        self.next_value.fetch_add(1, Ordering::Relaxed)
+        NEXT_VALUE.fetch_add(1, Ordering::Relaxed)
     }
 
     async fn send(&self, method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {

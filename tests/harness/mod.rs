@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use cairn_storage::client::remote::plain;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,6 +45,16 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A client for servers of this machine.
+pub fn http() -> reqwest::Client {
+    plain().build().expect("a client")
+}
+
+/// Whether somebody answers at the URL, and with success.
+pub async fn is_well(url: &str) -> bool {
+    http().get(url).send().await.is_ok_and(|answer| answer.status().is_success())
 }
 
 impl Server {
@@ -102,7 +113,7 @@ impl Server {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().expect("a child")) {
                 panic!("the server ended with {status}:\n{}", self.log_tail());
             }
-            if reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            if is_well(&url).await {
                 return;
             }
             assert!(Instant::now() < deadline, "not ready within {within:?}:\n{}", self.log_tail());

@@ -15,7 +15,7 @@ pub struct S3 {
 
 impl S3 {
     pub fn new(url: String, access_key: &str, secret_key: &str) -> Self {
-        Self { url, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), http: reqwest::Client::new() }
+        Self { url, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), http: super::http() }
     }
 
     /// The signed headers of a request.
@@ -96,26 +96,41 @@ impl S3 {
 
     /// The object's bytes; `None` where there is no such key.
     pub async fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        let answer = self.send("GET", &format!("/{bucket}/{key}"), "", Vec::new()).await.expect("an answer");
-        if answer.status() == StatusCode::NOT_FOUND {
-            return None;
-        }
+        self.try_get(bucket, key).await.expect("an answer")
+    }
+
+    /// The same, or why there was no answer.
+    pub async fn try_get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
+        let why = |error: reqwest::Error| error.to_string();
+        let answer = self.send("GET", &format!("/{bucket}/{key}"), "", Vec::new()).await.map_err(why)?;
         let status = answer.status();
-        let bytes = answer.bytes().await.expect("a whole body");
-        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&bytes));
-        Some(bytes.into())
+        let bytes = answer.bytes().await.map_err(why)?;
+        match status {
+            StatusCode::OK => Ok(Some(bytes.into())),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(format!("{bucket}/{key} is answered {status}: {}", String::from_utf8_lossy(&bytes))),
+        }
     }
 
     /// Every key of the bucket, in the order of the answers.
     pub async fn list(&self, bucket: &str) -> Vec<String> {
+        self.try_list(bucket).await.expect("an answer")
+    }
+
+    /// The same, or why there was no answer.
+    pub async fn try_list(&self, bucket: &str) -> Result<Vec<String>, String> {
+        let why = |error: reqwest::Error| error.to_string();
         let mut keys = Vec::new();
         let mut query = "list-type=2".to_owned();
         loop {
-            let answer = self.send("GET", &format!("/{bucket}"), &query, Vec::new()).await.expect("an answer");
-            assert_eq!(answer.status(), StatusCode::OK);
-            let text = answer.text().await.expect("a body");
+            let answer = self.send("GET", &format!("/{bucket}"), &query, Vec::new()).await.map_err(why)?;
+            let status = answer.status();
+            let text = answer.text().await.map_err(why)?;
+            if status != StatusCode::OK {
+                return Err(format!("a list of {bucket} is answered {status}: {text}"));
+            }
             keys.extend(elements(&text, "Key").map(str::to_owned));
-            let Some(token) = elements(&text, "NextContinuationToken").next() else { return keys };
+            let Some(token) = elements(&text, "NextContinuationToken").next() else { return Ok(keys) };
             query = format!("continuation-token={}&list-type=2", token.replace('=', "%3D").replace('+', "%2B"));
         }
     }

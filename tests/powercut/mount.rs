@@ -45,10 +45,18 @@ impl Mounted {
         self.volume.lock().cut(random)
     }
 
-    /// Lets go of the mount point; nobody may use it any more.
-    pub fn unmount(mut self) {
+    /// Lets go of the mount point; nobody may use it any more. The volume as it is now.
+    pub fn unmount(mut self) -> Volume {
         let session = self.session.take().expect("it is mounted");
         session.umount_and_join().expect("it is unmounted");
+        self.volume.lock().clone()
+    }
+
+    /// Mounts another volume in its place, which nobody may use meanwhile.
+    pub fn mount_instead(&mut self, volume: Volume) {
+        let session = self.session.take().expect("it is mounted");
+        session.umount_and_join().expect("it is unmounted");
+        *self = Self::mount(volume, &self.at).expect("it could be mounted before");
     }
 }
 

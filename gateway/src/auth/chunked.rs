@@ -327,6 +327,10 @@ fn parse_size(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |size, digit| Some(size << 4 | u64::from(char::from(*digit).to_digit(16)?)))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "chunked_fuzz.rs"]
+pub(crate) mod target;
+
 #[cfg(test)]
 #[path = "chunked_test.rs"]
 mod tests;

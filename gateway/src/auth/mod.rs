@@ -10,12 +10,16 @@ mod canonical;
 mod chunked;
 mod date;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod query;
 pub mod sign;
 mod signature;
 mod verify;
 mod version2;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use chunked::target as chunked_target;
 pub use chunked::{ChunkedPayload, Decoder};
 pub use error::{AuthError, Mismatch, Place};
 pub use signature::signing_key;

@@ -29,8 +29,8 @@ const KEY: &str = "AWSAccessKeyId";
 const EXPIRES: &str = "Expires";
 const SIGNATURE: &str = "Signature";
 
-/// Parameters that are part of the resource, besides `response-*`: those that the guide names, and those that S3 got
-/// since.
+/// Parameters that are part of the resource: those that the guide names, and those that S3 got since. The overrides of
+/// headers of the answer are sorted among them, with whichever other there are.
 const SUBRESOURCES: &[&str] = &[
     "abac",
     "accelerate",
@@ -64,6 +64,12 @@ const SUBRESOURCES: &[&str] = &[
     "renameObject",
     "replication",
     "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
     "restore",
     "retention",
     "select",
@@ -80,9 +86,6 @@ const SUBRESOURCES: &[&str] = &[
     "website",
 ];
 
-/// Overrides of headers of the answer.
-const OVERRIDES: &str = "response-";
-
 /// What a request says of itself, and what its signature must be of.
 pub(super) struct Claim {
     pub access_key: String,
@@ -96,7 +99,7 @@ pub(super) struct Claim {
 
 /// Whether a parameter is signed as part of the resource.
 pub(super) fn is_subresource(name: &str) -> bool {
-    SUBRESOURCES.contains(&name) || name.starts_with(OVERRIDES)
+    SUBRESOURCES.contains(&name)
 }
 
 /// `credentials` is what follows `AWS ` in the header.

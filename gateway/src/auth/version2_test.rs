@@ -277,6 +277,30 @@ fn a_subresource_without_a_value_is_signed_with_or_without_its_equals_sign() {
 }
 
 #[test]
+fn overrides_are_sorted_among_the_subresources_decoded_and_nothing_else_is_one() {
+    let resource = |query: &str| {
+        let headers = HeaderMap::new();
+        let method = Method::GET;
+        let head =
+            RequestHead { method: &method, raw_path: "/b/k", raw_query: query, headers: &headers, bucket_of_host: "" };
+        let strings = strings_to_sign(&head, b"", &[]);
+        String::from_utf8(strings[0].clone()).unwrap().rsplit('\n').next().unwrap().to_owned()
+    };
+    let all = "versionId=null&response-content-type=a%2Fb%26c&uploadId=x&prefix=p&response-expires=e&acl&partNumber=1";
+    let signed = "/b/k?acl&partNumber=1&response-content-type=a/b&c&response-expires=e&uploadId=x&versionId=null";
+    assert_eq!(resource(all), signed);
+    let six =
+        ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+    for name in six {
+        assert_eq!(resource(&format!("response-{name}=x")), format!("/b/k?response-{name}=x"));
+    }
+    // Nobody reads it, and no client that goes by the guide signs it.
+    for name in ["response-x", "response-", "response-content-length", "Response-Expires"] {
+        assert_eq!(resource(&format!("{name}=x")), "/b/k", "{name}");
+    }
+}
+
+#[test]
 fn a_bucket_is_signed_with_or_without_its_slash() {
     let list = examples().remove(2);
     for target in ["/johnsmith", "/johnsmith/", "/johnsmith?prefix=a"] {

@@ -3,6 +3,8 @@
 //! short list in `own`.
 
 mod authenticate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod host;
 pub(crate) mod inbound;
 pub(crate) mod late;
@@ -204,7 +206,7 @@ impl Service {
         // Only now: a presigned query holds headers, too, the source of a copy among them.
         let row = router::route(&head.method, &target, &head.headers)?;
         progress.operation = row.operation.as_str();
-        promise::check(&head.headers)?;
+        promise::check(row, &head.headers)?;
         // Only now: names that anybody could make up do not get into the log.
         progress.bucket.clone_from(&target.bucket);
         let request = Request {

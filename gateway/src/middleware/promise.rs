@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
+use crate::operation::Operation;
+use crate::table::Row;
 
 /// What S3 has besides STANDARD.
 const OTHER_STORAGE_CLASSES: &[&str] = &[
@@ -88,10 +90,14 @@ const READ: &[&str] = &[
     "x-amz-website-redirect-location",
 ];
 
-/// `NotImplemented` for what Cairn does not do yet, `InvalidArgument` and `InvalidStorageClass` for what nobody does.
-pub fn check(headers: &HeaderMap) -> Result<(), S3Error> {
+/// `NotImplemented` for what Cairn does not do yet, or not for this operation, `InvalidArgument` and
+/// `InvalidStorageClass` for what nobody does.
+pub fn check(row: &Row, headers: &HeaderMap) -> Result<(), S3Error> {
     for (name, value) in headers {
         let name = name.as_str();
+        if !reads(row, name) {
+            return Err(not_built(name));
+        }
         if !name.starts_with("x-amz-") {
             continue;
         }
@@ -107,6 +113,29 @@ pub fn check(headers: &HeaderMap) -> Result<(), S3Error> {
         }
     }
     Ok(())
+}
+
+/// Whether an operation reads a header of those that only some do. To any other it would be a promise that nobody keeps
+/// (API Reference, the request syntax of each).
+fn reads(row: &Row, name: &str) -> bool {
+    use Operation as O;
+    let (operation, changes_nothing) = (row.operation, matches!(row.method, "GET" | "HEAD"));
+    match name {
+        // They make something of bytes that they are not sent.
+        _ if checksum::is_header(name) => {
+            !matches!(operation, O::CopyObject | O::UploadPartCopy | O::CreateMultipartUpload)
+        }
+        "if-match" | "if-none-match" => {
+            let by_etag = [O::PutObject, O::CopyObject, O::DeleteObject, O::CompleteMultipartUpload];
+            changes_nothing || by_etag.contains(&operation)
+        }
+        "if-unmodified-since" => changes_nothing,
+        "x-amz-copy-source-range" => operation == O::UploadPartCopy,
+        "x-amz-mp-object-size" => operation == O::CompleteMultipartUpload,
+        _ if name.starts_with("x-amz-copy-source-if-") => matches!(operation, O::CopyObject | O::UploadPartCopy),
+        _ if name.starts_with("x-amz-if-match-") => operation == O::DeleteObject,
+        _ => true,
+    }
 }
 
 fn is_read(name: &str) -> bool {
@@ -143,10 +172,51 @@ fn not_built(header: &str) -> S3Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::ROWS;
+
+    fn row(operation: Operation) -> &'static Row {
+        ROWS.iter().find(|row| row.operation == operation).unwrap()
+    }
 
     fn ask(name: &'static str, value: &'static str) -> Result<(), Code> {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
-        check(&headers).map_err(|error| error.code)
+        check(row(Operation::PutObject), &headers).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn what_an_operation_does_not_read_it_refuses() {
+        use Operation as O;
+        let by_etag = &[O::PutObject, O::CopyObject, O::DeleteObject, O::CompleteMultipartUpload];
+        let copies = &[O::CopyObject, O::UploadPartCopy];
+        let readers: &[(&str, bool, &[O])] = &[
+            ("if-match", true, by_etag),
+            ("if-none-match", true, by_etag),
+            ("if-unmodified-since", true, &[]),
+            ("x-amz-copy-source-range", false, &[O::UploadPartCopy]),
+            ("x-amz-copy-source-if-match", false, copies),
+            ("x-amz-copy-source-if-unmodified-since", false, copies),
+            ("x-amz-mp-object-size", false, &[O::CompleteMultipartUpload]),
+            ("x-amz-if-match-size", false, &[O::DeleteObject]),
+            ("x-amz-if-match-last-modified-time", false, &[O::DeleteObject]),
+        ];
+        let ask_of = |row: &Row, name: http::HeaderName| {
+            check(row, &HeaderMap::from_iter([(name, HeaderValue::from_static("x"))])).map_err(|error| error.code)
+        };
+        for row in ROWS.iter().filter(|row| row.is_built()) {
+            for (name, by_reads, readers) in readers {
+                let is_read = *by_reads && matches!(row.method, "GET" | "HEAD") || readers.contains(&row.operation);
+                let expected = if is_read { Ok(()) } else { Err(Code::NotImplemented) };
+                assert_eq!(ask_of(row, name.parse().unwrap()), expected, "{name} of {:?}", row.operation);
+            }
+        }
+        for header in checksum::ALGORITHMS.map(checksum::header) {
+            for operation in [O::CopyObject, O::UploadPartCopy, O::CreateMultipartUpload] {
+                assert_eq!(ask_of(row(operation), header.clone()), Err(Code::NotImplemented), "{header}");
+            }
+            for operation in [O::PutObject, O::UploadPart, O::CompleteMultipartUpload, O::DeleteObjects] {
+                assert_eq!(ask_of(row(operation), header.clone()), Ok(()), "{header}");
+            }
+        }
     }
 
     #[test]
@@ -220,7 +290,8 @@ mod tests {
             let classes = [read, refused, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
             assert_eq!(classes, 1, "{name} is of {classes} classes");
             let header: http::HeaderName = name.parse().unwrap();
-            let told = check(&HeaderMap::from_iter([(header, HeaderValue::from_static("x"))])).map_err(|e| e.code);
+            let headers = HeaderMap::from_iter([(header, HeaderValue::from_static("x"))]);
+            let told = check(row(Operation::PutObject), &headers).map_err(|e| e.code);
             assert!(!refused || told == Err(Code::NotImplemented), "{name}: {told:?}");
         }
         for name in READ.iter().chain(HARMLESS) {

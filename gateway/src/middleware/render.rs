@@ -53,8 +53,15 @@ pub(super) fn message(head: &Response<()>, body: &str) -> Bytes {
     out.into()
 }
 
+/// With the details as in XML: a client learns the region from them.
 fn json(error: &S3Error, id: &str) -> String {
-    serde_json::json!({ "code": error.code.as_str(), "message": error.message(), "request_id": id }).to_string()
+    let details: serde_json::Map<_, _> =
+        error.details.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+    let mut document = serde_json::json!({ "code": error.code.as_str(), "message": error.message(), "request_id": id });
+    if !details.is_empty() {
+        document["details"] = details.into();
+    }
+    document.to_string()
 }
 
 #[cfg(test)]
@@ -71,6 +78,15 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(response.headers().get(header::ETAG).unwrap(), "\"e\"");
         assert!(response.body().is_end_stream() && !response.headers().contains_key(header::CONTENT_TYPE));
+    }
+
+    #[test]
+    fn details_are_told_in_either_form() {
+        let wrong = S3Error::new(Code::AuthorizationHeaderMalformed).detail("Region", "eu-1");
+        assert!(text(&wrong, "ID", "HOST").1.contains("<Region>eu-1</Region>"));
+        let told: serde_json::Value = serde_json::from_str(&json(&wrong, "ID")).unwrap();
+        assert_eq!(told["details"], serde_json::json!({ "Region": "eu-1" }));
+        assert!(!json(&S3Error::new(Code::AccessDenied), "ID").contains("details"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use cairn_storage::meta::record::ChecksumAlgorithm;
 
 use super::Reader;
 use super::read::malformed;
+use super::well_formed::{is_blank, trim};
 use crate::data::checksum::from_element;
 use crate::error::{Code, S3Error};
 
@@ -68,7 +69,7 @@ impl ObjectToDelete {
                 _ => reader.skip()?,
             }
         }
-        object.size = size.map(|size| size.trim().parse().map_err(|_| malformed())).transpose()?;
+        object.size = size.map(|size| trim(&size).parse().map_err(|_| malformed())).transpose()?;
         object.key = key.filter(|key| !key.is_empty()).ok_or_else(malformed)?;
         Ok(object)
     }
@@ -139,7 +140,7 @@ impl CreateBucketConfiguration {
     /// An empty body asks for nothing.
     pub fn parse(document: &[u8]) -> Result<Self, S3Error> {
         let mut configuration = Self::default();
-        if document.iter().all(u8::is_ascii_whitespace) {
+        if document.iter().all(|byte| is_blank(char::from(*byte))) {
             return Ok(configuration);
         }
         let mut reader = Reader::new(document, "CreateBucketConfiguration")?;
@@ -162,7 +163,7 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
 }
 
 fn boolean(text: &str) -> Result<bool, S3Error> {
-    match text.trim() {
+    match trim(text) {
         text if text.eq_ignore_ascii_case("true") => Ok(true),
         text if text.eq_ignore_ascii_case("false") => Ok(false),
         _ => Err(malformed()),
@@ -170,7 +171,7 @@ fn boolean(text: &str) -> Result<bool, S3Error> {
 }
 
 fn part_number(text: &str) -> Result<u16, S3Error> {
-    let number: i64 = text.trim().parse().map_err(|_| malformed())?;
+    let number: i64 = trim(text).parse().map_err(|_| malformed())?;
     u16::try_from(number).ok().filter(|number| (1..=MAX_PARTS).contains(&usize::from(*number))).ok_or_else(|| {
         S3Error::with(Code::InvalidArgument, "PartNumber must be an integer between 1 and 10000, inclusive.")
             .detail("ArgumentName", "PartNumber")
@@ -179,7 +180,7 @@ fn part_number(text: &str) -> Result<u16, S3Error> {
 }
 
 fn unquoted(etag: String) -> String {
-    let trimmed = etag.trim();
+    let trimmed = trim(&etag);
     match trimmed.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => inner.to_owned(),
         None if trimmed.len() == etag.len() => etag,

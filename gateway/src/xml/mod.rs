@@ -1,9 +1,12 @@
 //! XML as S3 speaks it: a writer for the answers and a bounded reader for what clients send. Knows no operation's
 //! business; the inputs that more than one file needs are in `input`.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod input;
 mod read;
 mod time;
+mod well_formed;
 mod write;
 
 pub use input::{
@@ -12,4 +15,5 @@ pub use input::{
 };
 pub use read::Reader;
 pub use time::{http_date, iso_8601};
+pub use well_formed::trim;
 pub use write::{CONTENT_TYPE, Document, Encoding, NAMESPACE, PROLOG, can_carry, error, url_encode};

@@ -3,6 +3,7 @@
 
 use quick_xml::events::{BytesDecl, BytesRef, Event};
 
+use super::well_formed::{attributes, is_comment, is_declaration, is_instruction, is_name, is_text, resolve, trim};
 use super::write::can_carry;
 use crate::error::{Code, S3Error};
 
@@ -14,6 +15,8 @@ const MAX_DEPTH: usize = 16;
 pub struct Reader<'a> {
     inner: quick_xml::Reader<&'a [u8]>,
     depth: usize,
+    /// Something has been read: a declaration comes too late.
+    has_begun: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -24,9 +27,9 @@ impl<'a> Reader<'a> {
         if !can_carry(text) {
             return Err(malformed());
         }
-        let mut inner = quick_xml::Reader::from_str(text.trim_start_matches('\u{feff}'));
+        let mut inner = quick_xml::Reader::from_str(text);
         inner.config_mut().expand_empty_elements = true;
-        let mut reader = Self { inner, depth: 0 };
+        let mut reader = Self { inner, depth: 0, has_begun: false };
         match reader.child()? {
             Some(name) if name == root => Ok(reader),
             _ => Err(malformed()),
@@ -47,7 +50,7 @@ impl<'a> Reader<'a> {
                     self.leave()?;
                     return Ok(None);
                 }
-                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Text(text) if trim(&text).is_empty() => {}
                 // Read as what it is not, a key would be another one.
                 Event::Decl(declaration) if declares_another_encoding(&declaration) => return Err(malformed()),
                 Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
@@ -63,7 +66,7 @@ impl<'a> Reader<'a> {
             match self.event()? {
                 Event::Text(text) => out.push_str(&text.xml10_content()),
                 Event::CData(text) => out.push_str(&text.xml10_content()),
-                Event::GeneralRef(reference) => out.push(resolve(&reference)?),
+                Event::GeneralRef(reference) => out.push(character(&reference)?),
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::End(_) => {
                     self.leave()?;
@@ -83,7 +86,7 @@ impl<'a> Reader<'a> {
                 Event::End(_) => self.leave()?,
                 Event::DocType(_) | Event::Eof => return Err(malformed()),
                 Event::GeneralRef(reference) => {
-                    resolve(&reference)?;
+                    character(&reference)?;
                 }
                 _ => {}
             }
@@ -99,15 +102,26 @@ impl<'a> Reader<'a> {
         loop {
             match self.event()? {
                 Event::Eof => return Ok(()),
-                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Text(text) if trim(&text).is_empty() => {}
                 Event::Comment(_) | Event::PI(_) => {}
                 _ => return Err(malformed()),
             }
         }
     }
 
+    /// The next event, which is well formed.
     fn event(&mut self) -> Result<Event<'a>, S3Error> {
-        self.inner.read_event().map_err(|_| malformed())
+        let event = self.inner.read_event().map_err(|_| malformed())?;
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let is_well_formed = match &event {
+            Event::Start(start) => is_name(start.name().as_ref()) && attributes(start.attributes_raw()).is_some(),
+            Event::Text(text) => is_text(text),
+            Event::Comment(comment) => is_comment(comment),
+            Event::PI(instruction) => is_instruction(instruction),
+            Event::Decl(declaration) => is_first && is_declaration(declaration),
+            _ => true,
+        };
+        if is_well_formed { Ok(event) } else { Err(malformed()) }
     }
 
     fn enter(&mut self) -> Result<(), S3Error> {
@@ -126,21 +140,8 @@ fn declares_another_encoding(declaration: &BytesDecl<'_>) -> bool {
     declaration.encoding().is_some_and(|name| !name.is_ok_and(|name| is_ours(&name)))
 }
 
-/// A character reference, or one of the five entities that XML itself defines. A reference may name any character but
-/// U+0000: it is how a key can be named in a DeleteObjects that XML cannot carry as it is (User Guide, "Naming Amazon S3
-/// objects", XML related object key constraints).
-fn resolve(reference: &BytesRef<'_>) -> Result<char, S3Error> {
-    if let Some(character) = reference.resolve_char_ref().map_err(|_| malformed())? {
-        return Ok(character);
-    }
-    match &**reference {
-        "amp" => Ok('&'),
-        "lt" => Ok('<'),
-        "gt" => Ok('>'),
-        "quot" => Ok('"'),
-        "apos" => Ok('\''),
-        _ => Err(malformed()),
-    }
+fn character(reference: &BytesRef<'_>) -> Result<char, S3Error> {
+    resolve(reference).ok_or_else(malformed)
 }
 
 pub(super) fn malformed() -> S3Error {
@@ -199,10 +200,82 @@ mod tests {
             "<R><A>&#0;</A></R>",
             "<R><A><B/></A></R>",
             "no xml",
+            // Outside of the root.
+            "text<R/>",
+            "<R/>text",
+            "<R/>&#32;",
+            "<R/><![CDATA[ ]]>",
+            "\u{a0}<R/>",
+            "<R/>\u{2028}",
+            "<R>\u{3000}<A/></R>",
+            "\u{feff}\u{feff}<R/>",
+            "<R/></R>",
+            // Comments and instructions.
+            "<R><!-- a--b --></R>",
+            "<R><!-- a ---></R>",
+            "<R><!--></R>",
+            "<R><!---></R>",
+            "<R><?xml version='1.0'?></R>",
+            " <?xml version='1.0'?><R/>",
+            "<?xml version='1.0'?><?xml version='1.0'?><R/>",
+            "<?xml?><R/>",
+            "<?xml encoding='UTF-8'?><R/>",
+            "<R><?XML a?></R>",
+            "<R><? a?></R>",
+            "<R/><?xml version='1.0'?>",
+            // Names and attributes.
+            "<R><1/></R>",
+            "<R>< A/></R>",
+            "<R><A/ ></R>",
+            "<R><A x/></R>",
+            "<R><A x=1/></R>",
+            "<R><A x='1'y='2'/></R>",
+            "<R><A x='1' x='2'/></R>",
+            "<R><A x='<'/></R>",
+            "<R><A x='&'/></R>",
+            "<R><A x='&unknown;'/></R>",
+            "<R x='1' x='1'><A/></R>",
+            "<R><A></A x='1'></R>",
+            "<R><A></ A></R>",
+            "<R><A\u{a0}x='1'/></R>",
+            // Texts.
+            "<R><A>]]></A></R>",
+            "<R><A>&#X41;</A></R>",
+            "<R><A>&#+65;</A></R>",
+            "<R><A>&amp</A></R>",
         ] {
             assert!(is_malformed(document), "{document}");
         }
         assert!(Reader::new(b"<R>\xff</R>", "R").is_err());
+    }
+
+    #[test]
+    fn what_is_skipped_is_well_formed_too() {
+        let skipped = |inner: &str| {
+            let document = format!("<R><A>{inner}</A></R>");
+            let mut reader = Reader::new(document.as_bytes(), "R").unwrap();
+            reader.child().unwrap();
+            reader.skip().and_then(|()| reader.child()).and_then(|_| reader.finish())
+        };
+        for inner in ["", "text", "<B x='1'>t<!-- c --><?p i?>&lt;</B>", "<![CDATA[]]]]><![CDATA[>]]>"] {
+            assert!(skipped(inner).is_ok(), "{inner}");
+        }
+        for inner in ["<B x/>", "<B x='1' x='1'/>", "<1/>", "<!-- -- -->", "]]>", "<?xml version='1.0'?>", "&a;", "<B>"]
+        {
+            assert!(skipped(inner).is_err(), "{inner}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_and_well_formed_is_read() {
+        for document in [
+            "\u{feff}<?xml version=\"1.0\" encoding='UTF-8' standalone=\"yes\" ?>\r\n<R\n>\t<A x = '>' y=\"&amp;'\">a</A ></R >\n<?p?>",
+            "<!----><R><!-- - --><A>a</A></R><!-- a -->",
+            "<s3:R xmlns:s3='x' xmlns='y'><s3:A>a</s3:A></s3:R>",
+            "<R><A><![CDATA[a]]></A></R>",
+        ] {
+            assert_eq!(texts(document).unwrap(), [("A".to_owned(), "a".to_owned())], "{document}");
+        }
     }
 
     #[test]

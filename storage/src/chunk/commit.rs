@@ -189,17 +189,19 @@ fn decide_stored(
     match batch.look(&id)? {
         Some(first) if Some(first.location) != replaces => {
             batch.free(&id, entry.location, entry.len);
-            touch(batch, id, first, entry.touched_ms);
+            let later = first.touched_ms.max(entry.touched_ms);
+            touch(batch, id, first, later);
         }
         before => batch.insert(id, before.as_ref(), entry),
     }
     Ok(())
 }
 
-/// Marks a chunk as in use. That it is not condemned has to be durable; the time of the touch has not.
+/// Marks a chunk as in use. That it is not condemned has to be durable; the time of the touch has not. What was noted
+/// before may be later, by a clock that was ahead.
 fn touch(batch: &mut Batch<'_>, id: ChunkId, mut entry: Entry, now: u64) {
     batch.sync |= entry.condemned_ms.take().is_some();
-    entry.touched_ms = entry.touched_ms.max(now);
+    entry.touched_ms = now;
     batch.update(id, entry);
 }
 

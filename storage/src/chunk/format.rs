@@ -21,11 +21,11 @@ pub const FIRST_RECORD: u64 = 2 * PAGE;
 /// The version of segments and records that is written.
 pub const VERSION: u32 = 1;
 
-const SEGMENT_MAGIC: &[u8; 8] = b"CAIRNSEG";
-const RECORD_MAGIC: &[u8; 8] = b"CAIRNREC";
-const MAC_LEN: usize = 16;
-const SEGMENT_FIXED: usize = 8 + 4 + 8 + 32;
-const RECORD_FIXED: usize = 8 + 4 + 4 + 8 + ChunkId::LEN;
+pub(super) const SEGMENT_MAGIC: &[u8; 8] = b"CAIRNSEG";
+pub(super) const RECORD_MAGIC: &[u8; 8] = b"CAIRNREC";
+pub(super) const MAC_LEN: usize = 16;
+pub(super) const SEGMENT_FIXED: usize = 8 + 4 + 8 + 32;
+pub(super) const RECORD_FIXED: usize = 8 + 4 + 4 + 8 + ChunkId::LEN;
 
 /// The head of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +184,7 @@ pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-fn mac(salt: &[u8; 32], offset: u64, header: &[u8]) -> [u8; MAC_LEN] {
+pub(super) fn mac(salt: &[u8; 32], offset: u64, header: &[u8]) -> [u8; MAC_LEN] {
     let mut hasher = blake3::Hasher::new_keyed(salt);
     hasher.update(header).update(&offset.to_le_bytes());
     let mut out = [0; MAC_LEN];

@@ -78,7 +78,7 @@ pub struct Index {
 }
 
 impl Entry {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(ENTRY_FIXED + 4 * self.checksums.len());
         out.extend_from_slice(&[ENTRY_VERSION, u8::from(self.condemned_ms.is_some()), 0, 0]);
         out.extend_from_slice(&self.len.to_le_bytes());
@@ -93,7 +93,7 @@ impl Entry {
         out
     }
 
-    fn decode(value: &[u8]) -> Option<Self> {
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() < ENTRY_FIXED || value[0] != ENTRY_VERSION {
             return None;
         }
@@ -303,7 +303,7 @@ fn freed_key(location: Location) -> [u8; 17] {
     key
 }
 
-fn decode_freed(key: &[u8], value: &[u8]) -> Option<Freed> {
+pub(super) fn decode_freed(key: &[u8], value: &[u8]) -> Option<Freed> {
     let segment = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
     let offset = u64::from_be_bytes(key.get(9..)?.try_into().ok()?);
     let id = ChunkId::from_bytes(value.get(8..)?)?;

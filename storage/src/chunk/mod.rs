@@ -42,6 +42,8 @@ mod copies;
 mod error;
 mod file;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod index;
 mod keeper;
 mod read;

@@ -332,6 +332,10 @@ async fn only_what_stood_condemned_for_the_grace_time_is_dropped() {
     store.condemn(vec![id]).await.unwrap();
     home.clock.store(90, Ordering::Relaxed);
     assert!(!store.drop_condemned(id, 0).await.unwrap(), "a clock that went back keeps it");
+    store.touch(vec![id]).await.unwrap();
+    let found = store.stat(&id).unwrap().unwrap();
+    assert_eq!((found.touched_ms, found.condemned_ms), (90, None), "and counts from now on");
+    store.condemn(vec![id]).await.unwrap();
     home.clock.store(300, Ordering::Relaxed);
     assert!(store.drop_condemned(id, 150).await.unwrap());
     assert_eq!(store.touch(vec![id]).await.unwrap(), [false]);

@@ -97,6 +97,12 @@ async fn keep_up(remote: Weak<Remote>, addresses: Vec<String>) {
     }
 }
 
+/// For HTTP without TLS between nodes: past every proxy, and without the certificates of the system, of which there may
+/// be none.
+pub fn plain() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
 /// All addresses that the names stand for; a name that nobody knows now stays as it is.
 pub async fn resolve(names: &[String]) -> Vec<String> {
     let mut addresses = Vec::new();
@@ -150,8 +156,7 @@ impl Remote {
     /// # Errors
     /// [`ConnectError::Unreachable`] where no HTTP client can be made.
     pub fn new(secret: &Secret, who: &str) -> Result<Self, ConnectError> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = plain()
             .http1_only()
             .tcp_nodelay(true)
             .user_agent(format!("cairn/{} ({who})", env!("CARGO_PKG_VERSION")))

@@ -8,8 +8,8 @@ use super::overlay::Read;
 use super::query::{Answer, Query, UploadState};
 use super::read;
 use super::record::{DirectoryEntry, DirectoryState, PartRecord, RepairEntry, UserRecord};
-use super::schema::{Cf, name_after, referenced_hash, referring_manifest, sealed_id, timed};
-use super::stored::{GroupState, StoredRepair, UploadHandle};
+use super::schema::{Cf, name_after, referenced_hash, referring_manifest, sealed_id, setting_in, timed};
+use super::stored::{self, GroupState, SettingsEpoch, StoredRepair, StoredSetting, UploadHandle, UserEpoch};
 use super::view::View;
 use crate::types::{BucketId, GroupId, ROOT_GROUP, UploadId, UserId};
 
@@ -38,6 +38,7 @@ pub(super) fn answer(view: &View<'_>, group: GroupId, query: &Query) -> Result<A
         | Query::Directory { .. }
         | Query::DirectoryList { .. }
         | Query::DirectoryUnfinished
+        | Query::UserTable { .. }
             if root =>
         {
             of_root(view, query)
@@ -55,11 +56,11 @@ fn of_root(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
             None => Answer::User(None),
         },
         Query::UserById { id } => Answer::User(view.load(&view.keys.user(*id))?.map(Box::new)),
-        Query::Users => {
-            let (ids, _) = view.load_range::<UserId>(&view.keys.users_by_name(), usize::MAX)?;
-            let users: Result<Vec<UserRecord>, _> =
-                ids.into_iter().map(|id| view.expect(&view.keys.user(id))).collect();
-            Answer::Users(users?)
+        Query::Users => Answer::Users(users(view)?),
+        Query::UserTable { known } => {
+            let UserEpoch(epoch) = view.load(&view.keys.user_epoch())?.unwrap_or_default();
+            let users = if epoch == *known { None } else { Some(users(view)?) };
+            Answer::UserTable { epoch, users }
         }
         Query::Directory { name } => Answer::Directory(view.load(&view.keys.directory(name))?),
         Query::DirectoryList { owner, prefix, after, limit } => {
@@ -76,6 +77,12 @@ fn of_root(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
         }
         _ => Answer::Invalid,
     })
+}
+
+/// All users, by name.
+fn users(view: &View<'_>) -> Result<Vec<UserRecord>, MetaError> {
+    let (ids, _) = view.load_range::<UserId>(&view.keys.users_by_name(), usize::MAX)?;
+    ids.into_iter().map(|id| view.expect(&view.keys.user(id))).collect()
 }
 
 /// Active buckets, by name: one owner's from the index by owner, everybody's from the directory itself.
@@ -116,6 +123,7 @@ fn directory_list(
 fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
     match query {
         Query::Bucket { bucket } => Ok(Answer::Bucket(view.bucket(*bucket)?)),
+        Query::BucketSettings { bucket } => bucket_settings(view, *bucket),
         Query::Object { bucket, key, wanted, limit } => {
             let bucket = view.bucket(*bucket)?;
             let object = match &bucket {
@@ -180,6 +188,24 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
         }
         _ => Ok(Answer::Invalid),
     }
+}
+
+/// Most buckets have none: then one look tells it.
+fn bucket_settings(view: &View<'_>, bucket: BucketId) -> Result<Answer, MetaError> {
+    let mut settings = Vec::new();
+    let Some(record) = view.bucket(bucket)? else {
+        return Ok(Answer::BucketSettings { bucket: None, epoch: 0, settings });
+    };
+    let epoch = view.load(&view.keys.settings_epoch(bucket))?.map_or(0, |SettingsEpoch(epoch)| epoch);
+    if epoch > 0 {
+        view.scan(&view.keys.settings_of(bucket), usize::MAX, |key, value| {
+            let setting = setting_in(key).ok_or_else(|| MetaError::corrupt("setting", key))?;
+            let StoredSetting(value) = stored::decode(value, key)?;
+            settings.push((setting, value));
+            Ok(())
+        })?;
+    }
+    Ok(Answer::BucketSettings { bucket: Some(record), epoch, settings })
 }
 
 fn bounded(limit: u32) -> usize {

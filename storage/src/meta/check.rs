@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::{Entry, pages};
 use super::overlay::Read;
 use super::query::GroupStatistics;
-use super::record::{Body, CompletedUpload, PartRecord, UploadRecord};
-use super::schema::{Cf, PREFIX_LEN, Table, page_place, timed, upload_key};
+use super::record::{Body, CompletedUpload, MAX_SETTING_LEN, PartRecord, UploadRecord};
+use super::schema::{Cf, PREFIX_LEN, Table, page_place, setting_in, timed, upload_key};
 use super::store::GroupStore;
 use super::stored::{
-    self, ChunkPage, GroupState, KeySuffix, ManifestHeader, ManifestKind, PartPage, StoredBucket, StoredRepair,
-    UploadHandle, VersionHead,
+    self, ChunkPage, GroupState, KeySuffix, ManifestHeader, ManifestKind, PartPage, SettingsEpoch, StoredBucket,
+    StoredRepair, StoredSetting, UploadHandle, VersionHead,
 };
-use crate::types::{ManifestId, UploadId};
+use crate::types::{BucketId, ManifestId, UploadId};
 
 #[derive(Default)]
 struct Found {
@@ -137,10 +137,15 @@ fn general(store: &GroupStore, found: &mut Found) {
     let (mut completed, mut completed_order) = (BTreeSet::new(), BTreeSet::new());
     let (mut repairs, mut repair_order) = (BTreeSet::new(), BTreeSet::new());
     let (mut sealed, mut sealed_index) = (0, 0);
+    let (mut kept, mut epochs, mut settings) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let bucket_in = |key: &[u8]| BucketId(u64::from_be_bytes(key[PREFIX_LEN + 1..][..8].try_into().unwrap()));
     view.scan(&view.keys.all(Cf::General), usize::MAX, |key, value| {
         let tag = key[PREFIX_LEN];
         let is = |table: Table| tag == table as u8;
         if is(Table::Bucket) {
+            if stored::decode::<StoredBucket>(value, key)? != StoredBucket::Purged {
+                kept.insert(bucket_in(key));
+            }
             match stored::decode(value, key)? {
                 StoredBucket::Kept(record) if record.sealed => sealed += 1,
                 StoredBucket::Kept(_) => found.statistics.buckets += 1,
@@ -148,6 +153,14 @@ fn general(store: &GroupStore, found: &mut Found) {
             }
         } else if is(Table::SealedBucket) {
             sealed_index += 1;
+        } else if is(Table::Setting) {
+            let StoredSetting(value) = stored::decode(value, key)?;
+            assert!(setting_in(key).is_some() && value.len() <= MAX_SETTING_LEN, "a setting that nobody can have made");
+            settings.insert(bucket_in(key));
+        } else if is(Table::SettingsEpoch) {
+            let SettingsEpoch(epoch) = stored::decode(value, key)?;
+            assert!(epoch > 0, "an epoch without a change");
+            epochs.insert(bucket_in(key));
         } else if is(Table::UploadHandle) {
             let handle: UploadHandle = stored::decode(value, key)?;
             handles.insert((UploadId(key[key.len() - 16..].try_into().unwrap()), handle.initiated_ms));
@@ -183,6 +196,8 @@ fn general(store: &GroupStore, found: &mut Found) {
     assert_eq!(completed, completed_order);
     assert_eq!(repairs, repair_order);
     assert_eq!(sealed, sealed_index);
+    assert!(settings.is_subset(&epochs), "settings without their epoch");
+    assert!(epochs.is_subset(&kept), "settings of no bucket");
     found.statistics.open_uploads = uploads.len() as u64;
     found.statistics.queued_repairs = repairs.len() as u64;
 }

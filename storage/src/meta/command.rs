@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{
     Attributes, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, DirectoryEntry, ETag, PartRecord,
-    UserRecord, VersionRecord,
+    Setting, UserRecord, VersionRecord,
 };
 use crate::types::{
     BucketId, ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId,
@@ -99,7 +99,12 @@ pub struct DeleteTarget {
     pub size: Option<u64>,
 }
 
-/// What a group is asked to do. All but `Root` are for metadata groups.
+/// The longest value of a setting that is taken where disks are full, in bytes: a bucket policy may be as long. Source: the
+/// S3 user guide, "Bucket policies for Amazon S3".
+pub const SMALL_SETTING_LEN: usize = 20 << 10;
+
+/// What a group is asked to do. All but `Root` are for metadata groups. They are in logs by their position: new ones go to
+/// the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Nothing; its commit shows that the group works.
@@ -215,6 +220,15 @@ pub enum Command {
     /// Takes the clock of the leader for the time, however far it is from what the group believed. For a person who has
     /// seen to the clocks. Any group.
     ResetClock,
+    /// Sets one of the bucket's settings, or removes it. Answers `Outcome::Settings`; the epoch is one more, or the same
+    /// where nothing changes. With `expected`: only if the epoch still is this, else `Rejection::SettingsChanged`. A value
+    /// that is longer than [`super::record::MAX_SETTING_LEN`] is `Rejection::Invalid`.
+    SetBucketSetting {
+        bucket: BucketId,
+        setting: Setting,
+        value: Option<Bytes>,
+        expected: Option<u64>,
+    },
 }
 
 impl Command {
@@ -228,6 +242,10 @@ impl Command {
             | Self::CreateUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
+            // Who has to lock a bucket on a full disk can: a policy that denies is set all the same. What settings take is
+            // bounded by the number of buckets, which do not become more then, and a command so small is no more for the
+            // log than one that deletes.
+            Self::SetBucketSetting { value, .. } => value.as_ref().is_some_and(|value| value.len() > SMALL_SETTING_LEN),
             Self::Root(command) => command.grows(),
             Self::Nothing
             | Self::SealBucket { .. }
@@ -311,6 +329,8 @@ pub enum Outcome {
     User(Box<UserRecord>),
     /// `FormCluster`, `ReplaceMap`.
     Map(Box<ClusterMap>),
+    /// `SetBucketSetting`: the epoch of the bucket's settings as they are now.
+    Settings(u64),
 }
 
 /// Why a command was applied and changed nothing.
@@ -346,4 +366,6 @@ pub enum Rejection {
     MapChanged,
     #[error("the command is not for this kind of group, or breaks a bound")]
     Invalid,
+    #[error("the bucket's settings have moved on")]
+    SettingsChanged,
 }

@@ -9,6 +9,8 @@ mod apply;
 mod check;
 pub mod command;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod list;
 mod manifest;
 #[cfg(test)]

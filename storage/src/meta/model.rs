@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use super::command::{Command, Envelope, NewBody, Outcome, Rejection, WriteCondition};
-use super::record::{Body, BucketRecord, PartRecord, VersionRecord};
+use super::record::{Body, BucketRecord, PartRecord, Setting, VersionRecord};
 use crate::types::{BucketId, OperationId, UnixMillis, UploadId, VersionId};
 
 type Answer = Result<Outcome, Rejection>;
@@ -23,11 +23,18 @@ pub(super) struct Upload {
     pub parts: BTreeMap<u16, (PartRecord, Content)>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Settings {
+    pub epoch: u64,
+    pub values: BTreeMap<Setting, Bytes>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub time_ms: UnixMillis,
     pub buckets: BTreeMap<BucketId, BucketRecord>,
     pub purged: Vec<BucketId>,
+    pub settings: BTreeMap<BucketId, Settings>,
     pub objects: BTreeMap<(BucketId, String), (VersionRecord, Content)>,
     pub uploads: BTreeMap<(BucketId, String, UploadId), Upload>,
     results: HashMap<OperationId, Answer>,
@@ -96,6 +103,7 @@ impl Model {
                     self.buckets.remove(&bucket);
                     self.purged.push(bucket);
                     self.uploads.retain(|(at, _, _), _| *at != bucket);
+                    self.settings.remove(&bucket);
                     Ok(Outcome::Progress { taken: 0, more: false })
                 }
             },
@@ -191,6 +199,20 @@ impl Model {
                 self.live(bucket)?;
                 self.uploads.remove(&(bucket, key, upload)).ok_or(Rejection::NoSuchUpload)?;
                 Ok(Outcome::Done)
+            }
+            Command::SetBucketSetting { bucket, setting, value, expected } => {
+                self.live(bucket)?;
+                let settings = self.settings.entry(bucket).or_default();
+                if expected.is_some_and(|expected| expected != settings.epoch) {
+                    return Err(Rejection::SettingsChanged);
+                }
+                let before = settings.values.clone();
+                match value {
+                    Some(value) => settings.values.insert(setting, value),
+                    None => settings.values.remove(&setting),
+                };
+                settings.epoch += u64::from(settings.values != before);
+                Ok(Outcome::Settings(settings.epoch))
             }
             other => panic!("{other:?}"),
         }

@@ -21,6 +21,7 @@ enum Step {
     Abort { upload: u8 },
     Collect { limit: u32, grace_ms: u64 },
     Bucket { bucket: u8, what: u8 },
+    Setting { bucket: u8, setting: u8, value: u8, expected: u8 },
     Repeat { back: u8 },
 }
 
@@ -40,6 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => byte().prop_map(|upload| Step::Abort { upload }),
         2 => (1..8u32, 0..3000u64).prop_map(|(limit, grace_ms)| Step::Collect { limit, grace_ms }),
         1 => (byte(), byte()).prop_map(|(bucket, what)| Step::Bucket { bucket, what }),
+        2 => (byte(), byte(), byte(), byte())
+            .prop_map(|(bucket, setting, value, expected)| Step::Setting { bucket, setting, value, expected }),
         1 => byte().prop_map(|back| Step::Repeat { back }),
     ]
 }
@@ -213,6 +216,21 @@ impl Run {
                     _ => Command::PurgeBucket { bucket, limit: 10_000 },
                 }
             }
+            Step::Setting { bucket, setting, value, expected } => {
+                let bucket = place_of(bucket).0;
+                let epoch = self.model.settings.get(&bucket).map_or(0, |settings| settings.epoch);
+                Command::SetBucketSetting {
+                    bucket,
+                    setting: Setting::ALL[usize::from(setting) % Setting::ALL.len()],
+                    // Few, so that some change nothing.
+                    value: (value % 3 > 0).then(|| vec![value % 3; usize::from(value % 3)].into()),
+                    expected: match expected {
+                        0..50 => Some(epoch),
+                        50..100 => Some(u64::from(expected % 4)),
+                        _ => None,
+                    },
+                }
+            }
             Step::Repeat { .. } => return None,
         })
     }
@@ -285,6 +303,15 @@ impl Run {
             let objects = self.model.objects.iter().filter(|((at, _), _)| *at == bucket);
             let expected: Vec<_> = objects.map(|((_, key), (record, _))| (key.clone(), record.version)).collect();
             assert_eq!(listed, expected);
+
+            let record = self.model.buckets.get(&bucket).filter(|record| !record.sealed).cloned();
+            let expected = self.model.settings.get(&bucket).filter(|_| record.is_some()).cloned().unwrap_or_default();
+            let expected = super::super::Answer::BucketSettings {
+                bucket: record,
+                epoch: expected.epoch,
+                settings: expected.values.into_iter().collect(),
+            };
+            assert_eq!(self.store.query(&Query::BucketSettings { bucket }).unwrap(), expected);
         }
         for ((bucket, key), (record, content)) in &self.model.objects {
             let query = Query::Object { bucket: *bucket, key: key.clone(), wanted: Wanted::All, limit: 1000 };

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, PartRecord, RepairEntry, UploadRecord, UserRecord,
-    VersionRecord,
+    BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, PartRecord, RepairEntry, Setting, UploadRecord,
+    UserRecord, VersionRecord,
 };
 use crate::types::{BucketId, ClusterMap, ManifestId, UnixMillis, UploadId, UserId};
 
@@ -153,6 +153,14 @@ pub enum Query {
     Collectable {
         hashes: Vec<[u8; 32]>,
     },
+    /// `Answer::BucketSettings`.
+    BucketSettings {
+        bucket: BucketId,
+    },
+    /// `Answer::UserTable`: the users, unless their epoch still is `known`. `u64::MAX` never is. Root group.
+    UserTable {
+        known: u64,
+    },
 }
 
 impl Query {
@@ -169,6 +177,7 @@ impl Query {
                 | Self::Upload { .. }
                 | Self::Statistics
                 | Self::Clock
+                | Self::BucketSettings { .. }
         )
     }
 }
@@ -236,6 +245,19 @@ pub enum Answer {
         /// The grace time of the group at the moment of the answer: until the next one is set no commit is accepted
         /// whose chunks were touched longer ago than half of it.
         grace_ms: u64,
+    },
+    BucketSettings {
+        bucket: Option<BucketRecord>,
+        /// How often they were changed. It never goes back.
+        epoch: u64,
+        /// Those that are set, each once, in the order of [`Setting`].
+        settings: Vec<(Setting, bytes::Bytes)>,
+    },
+    UserTable {
+        /// Another one after each change of a user. To be compared for being the same only.
+        epoch: u64,
+        /// All of them, by name; `None` where the epoch is the known one.
+        users: Option<Vec<UserRecord>>,
     },
 }
 

@@ -104,6 +104,34 @@ pub struct BucketRecord {
     pub sealed: bool,
 }
 
+/// What is set of a bucket besides its record. Kept by its position: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Setting {
+    Policy,
+    PublicAccessBlock,
+    OwnershipControls,
+    Acl,
+    Tagging,
+    Cors,
+}
+
+impl Setting {
+    pub const ALL: [Self; 6] =
+        [Self::Policy, Self::PublicAccessBlock, Self::OwnershipControls, Self::Acl, Self::Tagging, Self::Cors];
+
+    pub(super) fn tag(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|setting| setting.tag() == tag)
+    }
+}
+
+/// The longest value of a setting, in bytes. What is in it is the gateway's business.
+pub const MAX_SETTING_LEN: usize = 256 << 10;
+
 /// An open multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadRecord {

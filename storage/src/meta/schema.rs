@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
 
+use super::record::Setting;
 use crate::types::{BucketId, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId, VersionId};
 
 /// The schema that this release writes, and the newest that it reads.
@@ -159,6 +160,8 @@ pub(super) enum Table {
     Marker = 0x03,
     Bucket = 0x10,
     SealedBucket = 0x11,
+    Setting = 0x12,
+    SettingsEpoch = 0x13,
     UploadHandle = 0x20,
     Upload = 0x21,
     Part = 0x22,
@@ -172,6 +175,7 @@ pub(super) enum Table {
     UserByName = 0x49,
     UserByAccessKey = 0x4a,
     RootUser = 0x4b,
+    UserEpoch = 0x4c,
     Directory = 0x50,
     DirectoryByOwner = 0x51,
     DirectoryUnfinished = 0x52,
@@ -256,6 +260,19 @@ impl Keys {
 
     pub(super) fn sealed_buckets(&self) -> KeyRange {
         self.table(Table::SealedBucket, &[])
+    }
+
+    pub(super) fn setting(&self, bucket: BucketId, setting: Setting) -> Key {
+        self.general(Table::Setting, &[&bucket.0.to_be_bytes(), &[setting.tag()]])
+    }
+
+    pub(super) fn settings_of(&self, bucket: BucketId) -> KeyRange {
+        self.table(Table::Setting, &[&bucket.0.to_be_bytes()])
+    }
+
+    /// Counts the changes of a bucket's settings. There from the first one on, for as long as the bucket.
+    pub(super) fn settings_epoch(&self, bucket: BucketId) -> Key {
+        self.general(Table::SettingsEpoch, &[&bucket.0.to_be_bytes()])
     }
 
     pub(super) fn current(&self, bucket: BucketId, key: &[u8]) -> Key {
@@ -412,6 +429,11 @@ impl Keys {
         self.general(Table::RootUser, &[])
     }
 
+    /// Tells when a user was changed last. There from the first change on.
+    pub(super) fn user_epoch(&self) -> Key {
+        self.general(Table::UserEpoch, &[])
+    }
+
     pub(super) fn directory(&self, name: &str) -> Key {
         self.general(Table::Directory, &[name.as_bytes()])
     }
@@ -508,6 +530,14 @@ pub(super) fn referring_manifest(raw: &[u8]) -> Option<ManifestId> {
 /// The bucket in a key of the sealed buckets' table.
 pub(super) fn sealed_id(raw: &[u8]) -> Option<BucketId> {
     Some(BucketId(u64::from_be_bytes(raw.get(PREFIX_LEN + 1..)?.try_into().ok()?)))
+}
+
+/// The setting in a key of the settings' table.
+pub(super) fn setting_in(raw: &[u8]) -> Option<Setting> {
+    match raw.get(PREFIX_LEN + 1 + 8..)? {
+        [tag] => Setting::from_tag(*tag),
+        _ => None,
+    }
 }
 
 /// The name in a key of the directory's tables, `skip` bytes after the table's tag.

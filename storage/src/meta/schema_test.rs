@@ -66,6 +66,22 @@ fn successors_step_over_all_that_starts_alike() {
 }
 
 #[test]
+fn settings_are_told_by_their_key_and_those_of_a_bucket_lie_together() {
+    let key = |bucket, setting| KEYS.setting(BucketId(bucket), setting).bytes;
+    let range = KEYS.settings_of(BucketId(2));
+    for (place, setting) in Setting::ALL.into_iter().enumerate() {
+        assert_eq!(key(2, setting), [&KEYS.prefix[..], &[0x12, 0, 0, 0, 0, 0, 0, 0, 2, place as u8]].concat());
+        assert_eq!(setting_in(&key(2, setting)), Some(setting));
+        assert!(range.from <= key(2, setting) && key(2, setting) < range.to);
+        assert!(key(1, setting) < range.from && range.to <= key(3, setting));
+    }
+    let last = key(2, Setting::Cors);
+    for wrong in [&last[..last.len() - 1], &[&last[..], &[0]].concat(), &[&last[..last.len() - 1], &[200]].concat()] {
+        assert_eq!(setting_in(wrong), None);
+    }
+}
+
+#[test]
 fn parts_above_the_last_number_are_none() {
     let range = KEYS.parts_of(UploadId([1; 16]), u16::MAX);
     assert!(range.from >= range.to);

@@ -23,10 +23,10 @@ pub const FRAME_LEN: usize = 256 << 10;
 const FRAME_VERSION: u8 = 1;
 
 /// Family, key without group and generation, value.
-type Record = (u8, Bytes, Bytes);
+pub(super) type Record = (u8, Bytes, Bytes);
 
-#[derive(Serialize, Deserialize)]
-enum Frame {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Frame {
     Head {
         schema: u32,
         group: GroupId,
@@ -40,15 +40,18 @@ enum Frame {
 }
 
 impl Frame {
-    fn encode(&self) -> Result<Vec<u8>, MetaError> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, MetaError> {
         postcard::to_extend(self, vec![FRAME_VERSION]).map_err(|_| MetaError::BadSnapshot("a frame has no form"))
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
+    /// The inverse of [`Frame::encode`]. The bytes must end where the frame does.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
         match bytes.split_first() {
-            Some((&FRAME_VERSION, rest)) => {
-                postcard::from_bytes(rest).map_err(|_| MetaError::BadSnapshot("a frame does not decode"))
-            }
+            Some((&FRAME_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((frame, [])) => Ok(frame),
+                Ok(_) => Err(MetaError::BadSnapshot("a frame goes on behind its end")),
+                Err(_) => Err(MetaError::BadSnapshot("a frame does not decode")),
+            },
             _ => Err(MetaError::BadSnapshot("a frame of an unknown version")),
         }
     }

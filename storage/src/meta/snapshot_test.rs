@@ -1,6 +1,8 @@
 use super::super::check::check;
 use super::super::command::Command;
 use super::super::overlay::Overlay;
+use super::super::query::{Answer, Query};
+use super::super::record::{MAX_SETTING_LEN, Setting};
 use super::super::testing::{BUCKET, Rig, dump, open_db};
 use super::*;
 
@@ -18,6 +20,9 @@ fn furnished(store: GroupStore) -> Rig {
     let upload = rig.create_upload("open");
     rig.put_part("open", upload, 4, &[9]);
     rig.run(Command::QueueRepair { hashes: vec![[3; 32]], known: Vec::new() }).unwrap();
+    rig.set(Setting::Policy, Some(&[7; MAX_SETTING_LEN])).unwrap();
+    rig.set(Setting::Cors, Some(b"cors")).unwrap();
+    rig.set(Setting::Cors, None).unwrap();
     rig
 }
 
@@ -50,6 +55,9 @@ fn an_installed_snapshot_is_the_state_that_was_read() {
     assert_eq!(dump(&other), dump(&rig.store));
     assert_eq!(other.applied(), Some(marker));
     check(&other);
+    let settings = other.query(&Query::BucketSettings { bucket: BUCKET }).unwrap();
+    let Answer::BucketSettings { epoch: 3, settings, .. } = settings else { panic!("{settings:?}") };
+    assert_eq!(settings, [(Setting::Policy, vec![7; MAX_SETTING_LEN].into())]);
 
     // Both go on alike.
     rig.put_bytes("more", b"more");
@@ -82,6 +90,11 @@ fn a_snapshot_that_is_cut_or_changed_leaves_the_old_state() {
     let last = flipped[2].len() - 1;
     flipped[2][last] ^= 1;
     broken.push(flipped);
+    for place in [0, 1, whole.len() - 1] {
+        let mut longer = whole.clone();
+        longer[place].push(0);
+        broken.push(longer);
+    }
     for frames in broken {
         assert!(matches!(mine.store.install(stream(&frames), b"m"), Err(MetaError::BadSnapshot(_))));
         assert_eq!(dump(&mine.store), before);

@@ -2,9 +2,10 @@ use super::super::check::check;
 use super::super::command::{Command, NewBody};
 use super::super::overlay::Read;
 use super::super::query::Wanted;
+use super::super::record::Setting;
 use super::super::testing::{BUCKET, Rig, create_bucket, dump, fresh_store, open_db, put};
 use super::*;
-use crate::types::ROOT_GROUP;
+use crate::types::{BucketId, ROOT_GROUP};
 
 #[test]
 fn a_store_opens_where_it_was_closed() {
@@ -174,6 +175,8 @@ fn an_answer_from_memory_is_the_right_one_or_none() {
     rig.run(create_bucket(BUCKET)).unwrap();
     rig.put_chunks("chunks", &[5; 900]);
     rig.put_bytes("inline", b"bytes");
+    rig.set(Setting::Policy, Some(b"policy")).unwrap();
+    rig.run(create_bucket(BucketId(8))).unwrap();
     let upload = rig.create_upload("parts");
     let parts = vec![rig.put_part("parts", upload, 1, &[7; 300]), rig.put_part("parts", upload, 2, &[7; 300])];
     rig.complete("parts", upload, parts, 4200).unwrap();
@@ -186,6 +189,8 @@ fn an_answer_from_memory_is_the_right_one_or_none() {
         object("parts", Wanted::Part(2)),
         object("missing", Wanted::All),
         Query::Bucket { bucket: BUCKET },
+        Query::BucketSettings { bucket: BUCKET },
+        Query::BucketSettings { bucket: BucketId(8) },
         Query::Statistics,
         Query::Clock,
     ];

@@ -86,6 +86,8 @@ stored! {
     UserRecord, "user";
     UserId, "user id";
     DirectoryEntry, "directory entry";
+    SettingsEpoch, "epoch of settings";
+    UserEpoch, "epoch of the users";
 }
 
 impl Stored for ClusterMap {
@@ -312,6 +314,31 @@ impl Stored for InlineBody {
         (version == 1).then(|| Self(bytes::Bytes::copy_from_slice(bytes)))
     }
 }
+
+/// The value of a bucket's setting, as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StoredSetting(pub bytes::Bytes);
+
+impl Stored for StoredSetting {
+    const WHAT: &'static str = "setting";
+
+    fn write(&self, mut out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        out.extend_from_slice(&self.0);
+        Ok(out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        (version == 1).then(|| Self(bytes::Bytes::copy_from_slice(bytes)))
+    }
+}
+
+/// How often a bucket's settings were changed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SettingsEpoch(pub u64);
+
+/// Tells the users as they are from the users as they ever were; see `apply/root.rs`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct UserEpoch(pub u64);
 
 /// What lists and writes need of a version. The attributes come last in the encoded form, so that this much can be
 /// had without them.

@@ -191,6 +191,11 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&Kept(Ok(Outcome::User(Box::new(user())))), "9c68d66b82deb440"),
         form(&Kept(Err(Rejection::BucketTaken(Box::new(entry())))), "bf32c186b3942d4e"),
         form(&Kept(Err(Rejection::Invalid)), "518652925b58fb8b"),
+        form(&StoredSetting(Bytes::from_static(b"raw")), "cf682934556ffea9"),
+        form(&SettingsEpoch(300), "f8561f702af56bc9"),
+        form(&UserEpoch(1 << 48 | 7), "206c39076d952358"),
+        form(&Kept(Ok(Outcome::Settings(300))), "aa9d84cca1361f31"),
+        form(&Kept(Err(Rejection::SettingsChanged)), "ae9c4fd83f6ea1d7"),
     ]
 }
 

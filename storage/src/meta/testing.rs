@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::command::{Batch, Command, Envelope, NamedPart, NewBody, Outcome, Rejection, WriteCondition};
 use super::query::{Answer, ListEntry, ListFrom, Query, Wanted, WantedBytes};
-use super::record::{Attributes, BucketRecord, ChunkEntry, ChunkSpan, ETag, VersionRecord};
+use super::record::{Attributes, BucketRecord, ChunkEntry, ChunkSpan, ETag, Setting, VersionRecord};
 use super::schema::{Cf, PREFIX_LEN};
 use super::store::GroupStore;
 use crate::types::{BucketId, DiskId, GroupId, ManifestId, OperationId, ROOT_GROUP, UnixMillis, UploadId, UserId};
@@ -168,6 +168,15 @@ impl Rig {
         self.run(delete(&[key]))
     }
 
+    /// Sets or removes a setting of the bucket, whatever the epoch; answers with the new one.
+    pub fn set(&mut self, setting: Setting, value: Option<&[u8]>) -> Result<u64, Rejection> {
+        match self.run(set(setting, value, None)) {
+            Ok(Outcome::Settings(epoch)) => Ok(epoch),
+            Ok(other) => panic!("{other:?}"),
+            Err(rejection) => Err(rejection),
+        }
+    }
+
     pub fn create_upload(&mut self, key: &str) -> UploadId {
         let upload = self.upload_id();
         self.run(create_upload(key, upload)).unwrap();
@@ -315,6 +324,10 @@ pub(super) fn delete(keys: &[&str]) -> Command {
         size: None,
     };
     Command::DeleteObjects { bucket: BUCKET, targets: keys.iter().map(target).collect() }
+}
+
+pub(super) fn set(setting: Setting, value: Option<&[u8]>, expected: Option<u64>) -> Command {
+    Command::SetBucketSetting { bucket: BUCKET, setting, value: value.map(Bytes::copy_from_slice), expected }
 }
 
 pub(super) fn create_upload(key: &str, upload: UploadId) -> Command {

@@ -340,7 +340,7 @@ async fn without_the_secret_nothing_answers_but_health() {
     let wrong = Secret::new("this is another secret").unwrap();
     let refused = remote::connect(std::slice::from_ref(&address), &wrong, Duration::from_secs(5)).await;
     assert!(matches!(refused, Err(remote::ConnectError::Refused(_))));
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = remote::plain().build().unwrap();
     let disk = node.map().disks[0].id;
     let chunk = ChunkId::of(GROUP, b"x");
     for (method, path) in [

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use super::disk::{LocalDisk, Memory};
 use super::options::NodeOptions;
 use super::{blocking, store};
+use crate::client::remote::plain;
 use crate::cluster::identity::{Found, inspect};
 use crate::cluster::peers::Kept;
 pub use crate::cluster::recovery::Alone;
@@ -121,7 +122,7 @@ impl Recovering {
         let Some(identity) = self.disks.first().map(|disk| disk.identity().clone()) else { return Ok(Plan::default()) };
         let map = self.kept.as_ref().filter(|map| map.cluster == identity.cluster);
         let answering = match map {
-            Some(map) => answering(map, identity.node).await,
+            Some(map) => answering(map, identity.node).await?,
             None => BTreeSet::new(),
         };
         let node_of = |disk: DiskId| map.and_then(|map| map.disk(disk)).map(|disk| disk.node);
@@ -227,11 +228,11 @@ fn refusal(why: String) -> StartError {
 }
 
 /// The nodes but this one at whose address somebody answers, whatever it is.
-async fn answering(map: &ClusterMap, own: NodeId) -> BTreeSet<NodeId> {
-    let http = reqwest::Client::new();
+async fn answering(map: &ClusterMap, own: NodeId) -> Result<BTreeSet<NodeId>, StartError> {
+    let http = plain().build().map_err(|error| refusal(error.to_string()))?;
     let asked = map.nodes.iter().filter(|node| node.id != own).map(|node| {
         let request = http.get(format!("http://{}/", node.address)).timeout(ANSWER_WITHIN).send();
         async { request.await.is_ok().then_some(node.id) }
     });
-    join_all(asked).await.into_iter().flatten().collect()
+    Ok(join_all(asked).await.into_iter().flatten().collect())
 }

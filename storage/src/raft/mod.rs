@@ -17,6 +17,8 @@ mod alone;
 mod codec;
 mod consensus;
 mod disk_db;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod keys;
 mod log_cache;
 mod log_store;

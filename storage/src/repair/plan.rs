@@ -12,8 +12,9 @@ const LATE_COPY_MS: u64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Keep,
-    /// It is in use after all: clear the condemnation.
-    Clear,
+    /// It is in use after all, or what the disk noted is later than now, by a clock that was ahead: touch it, which
+    /// clears the condemnation.
+    Touch,
     Condemn,
     /// It has stood condemned for the grace time. The store checks that once more, in one step with the drop.
     Drop,
@@ -34,7 +35,9 @@ pub enum Verdict {
 pub fn judge(info: &ChunkInfo, referenced: bool, now: UnixMillis, grace_ms: u64) -> Verdict {
     match (referenced, info.condemned_ms) {
         (true, None) => Verdict::Keep,
-        (true, Some(_)) => Verdict::Clear,
+        (true, Some(_)) => Verdict::Touch,
+        // Otherwise it would stay until that time. A touch that comes later than the one before is always right.
+        (false, since) if info.touched_ms.max(since.unwrap_or(0)) > now => Verdict::Touch,
         // Past half the grace time no commit takes the chunk without another touch; until then it may be on its way.
         (false, None) if now.saturating_sub(info.touched_ms) <= grace_ms / 2 => Verdict::Keep,
         (false, None) => Verdict::Condemn,
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn a_referenced_chunk_is_never_condemned_or_dropped() {
         assert_eq!(judge(&chunk(GRACE * 9, None), true, NOW, GRACE), Verdict::Keep);
-        assert_eq!(judge(&chunk(GRACE * 9, Some(GRACE * 8)), true, NOW, GRACE), Verdict::Clear);
+        assert_eq!(judge(&chunk(GRACE * 9, Some(GRACE * 8)), true, NOW, GRACE), Verdict::Touch);
     }
 
     #[test]
@@ -119,11 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_keeps_the_chunk() {
-        let future = ChunkInfo { len: 1, stored_ms: 0, touched_ms: NOW + 50, condemned_ms: None };
-        assert_eq!(judge(&future, false, NOW, GRACE), Verdict::Keep);
-        let future = ChunkInfo { condemned_ms: Some(NOW + 50), ..future };
-        assert_eq!(judge(&future, false, NOW, GRACE), Verdict::Keep);
+    fn what_a_clock_noted_that_was_ahead_is_kept_and_counts_anew() {
+        let touched = ChunkInfo { len: 1, stored_ms: 0, touched_ms: NOW + 50, condemned_ms: None };
+        let condemned = ChunkInfo { touched_ms: NOW, condemned_ms: Some(NOW + 50), ..touched };
+        for info in [touched, condemned] {
+            assert_eq!(judge(&info, false, NOW, GRACE), Verdict::Touch);
+        }
+        assert_eq!(judge(&touched, true, NOW, GRACE), Verdict::Keep);
     }
 
     fn disk(number: u8) -> DiskId {

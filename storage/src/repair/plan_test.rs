@@ -99,7 +99,7 @@ impl Model {
             }
             Step::Act => match (self.found.take(), &mut self.info) {
                 (Some((Verdict::Condemn, _)), Some(info)) => info.condemned_ms = info.condemned_ms.or(Some(self.now)),
-                (Some((Verdict::Clear, _)), Some(info)) => info.condemned_ms = None,
+                (Some((Verdict::Touch, _)), Some(info)) => (info.touched_ms, info.condemned_ms) = (self.now, None),
                 // As the store judges it once more.
                 (Some((Verdict::Drop, grace_ms)), Some(info))
                     if info.condemned_ms.is_some_and(|since| self.now - since >= grace_ms) =>

@@ -247,21 +247,23 @@ impl Walk {
             Answer::Collectable { referenced, grace_ms } if referenced.len() == chunks.len() => (referenced, grace_ms),
             _ => return Err(StepError::Answer),
         };
-        let (mut clear, mut condemn, mut drop, mut live) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut touch, mut condemn, mut drop, mut live) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for ((id, info), referenced) in chunks.iter().zip(referenced) {
             match judge(info, referenced, now, grace_ms) {
                 Verdict::Keep => {}
-                Verdict::Clear => clear.push(*id),
+                Verdict::Touch => touch.push(*id),
                 Verdict::Condemn => condemn.push(*id),
                 Verdict::Drop => drop.push(*id),
             }
             if referenced {
-                let fresh = info.stored_ms > self.new_map_ms && now.saturating_sub(info.stored_ms) < FRESH_MS;
+                // By a clock that was ahead it would be fresh until that time.
+                let is_young = now.checked_sub(info.stored_ms).is_some_and(|age| age < FRESH_MS);
+                let fresh = info.stored_ms > self.new_map_ms && is_young;
                 live.push((*id, fresh));
             }
         }
-        if !clear.is_empty() {
-            self.store.touch(clear).await?;
+        if !touch.is_empty() {
+            self.store.touch(touch).await?;
         }
         if !condemn.is_empty() {
             metrics::counter!("cairn_chunks_condemned_total").increment(condemn.len() as u64);

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 
 use super::super::fake::{Fake, GRACE_MS, disk_id};
@@ -7,12 +9,21 @@ use crate::chunk;
 struct Setup {
     world: Arc<Fake>,
     walk: Walk,
+    /// How far the disk's clock is ahead, milliseconds.
+    ahead_ms: Arc<AtomicU64>,
     _directory: tempfile::TempDir,
 }
 
 fn setup(disks: u8) -> Setup {
     let directory = tempfile::tempdir().unwrap();
-    let options = chunk::Options { reserve_bytes: 0, segment_len: 16 << 20, ..chunk::Options::default() };
+    let ahead_ms = Arc::<AtomicU64>::default();
+    let ahead = ahead_ms.clone();
+    let options = chunk::Options {
+        reserve_bytes: 0,
+        segment_len: 16 << 20,
+        clock: Arc::new(move || now_ms() + ahead.load(Ordering::Relaxed)),
+        ..chunk::Options::default()
+    };
     let store = ChunkStore::open(directory.path(), options).unwrap();
     let world = Fake::new(disks);
     let walk = Walk {
@@ -25,7 +36,7 @@ fn setup(disks: u8) -> Setup {
         new_map_ms: u64::MAX,
         left: Vec::new(),
     };
-    Setup { world, walk, _directory: directory }
+    Setup { world, walk, ahead_ms, _directory: directory }
 }
 
 impl Setup {
@@ -94,5 +105,21 @@ async fn a_home_that_does_not_answer_keeps_nothing_from_being_collected() {
     }
     assert_eq!(setup.walk_twice(true).await, [true; 2]);
     assert!(setup.walk.unsettled, "the homes are asked again");
+    assert!(setup.has(live) && !setup.has(garbage));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_by_a_clock_that_was_ahead_is_collected_and_its_homes_are_asked() {
+    let mut setup = setup(3);
+    // Not all is so old that its homes are asked whenever it was written.
+    setup.walk.new_map_ms = 0;
+    setup.ahead_ms.store(3_600_000, Ordering::Relaxed);
+    let (live, garbage) = (setup.put(1, b"in use").await, setup.put(2, b"in no use").await);
+    setup.world.cluster.referenced.lock().insert(live.hash);
+    setup.ahead_ms.store(0, Ordering::Relaxed);
+    // Once to count from now on.
+    assert_eq!(setup.walk_twice(true).await, [true; 2]);
+    assert!(setup.walk.unsettled, "homes lack it");
+    setup.walk_twice(false).await;
     assert!(setup.has(live) && !setup.has(garbage));
 }

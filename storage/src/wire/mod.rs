@@ -5,6 +5,8 @@
 
 pub mod auth;
 pub mod context;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod message;
 pub mod path;
 pub mod pieces;

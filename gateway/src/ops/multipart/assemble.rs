@@ -8,12 +8,12 @@ use cairn_storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, ETa
 use http::HeaderMap;
 use md5::{Digest, Md5};
 
-use super::checksum::{UploadChecksum, kind};
+use super::checksum::{UploadChecksum, kind, lower, type_mismatch};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
 use crate::ops::object::answer::kind_name;
 use crate::ops::object::conditions::parse_etag;
-use crate::xml::CompletedPart;
+use crate::xml::{CompletedPart, trim};
 
 /// The least size of every part but the last; 5 MiB.
 pub const MIN_PART_LEN: u64 = 5 << 20;
@@ -150,7 +150,7 @@ fn matched<'a>(asked: &[CompletedPart], uploaded: &'a [PartRecord]) -> Result<Ve
 fn is_what_was_seen(asked: &CompletedPart, record: &PartRecord) -> bool {
     let same_checksum = |(algorithm, text): &(ChecksumAlgorithm, String)| {
         record.checksum.as_ref().is_some_and(|kept| {
-            kept.algorithm == *algorithm && checksum::decode(*algorithm, text.trim()).as_ref() == Some(&kept.value)
+            kept.algorithm == *algorithm && checksum::decode(*algorithm, trim(text)).as_ref() == Some(&kept.value)
         })
     };
     parse_etag(&asked.etag) == Some(ETag { md5: record.md5, parts: None }) && asked.checksums.iter().all(same_checksum)
@@ -178,7 +178,7 @@ fn object_etag(parts: &[&PartRecord]) -> ETag {
 }
 
 fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Option<Checksum>, S3Error> {
-    let Some((algorithm, kind)) = upload else { return Ok(common_checksum(parts)) };
+    let Some((algorithm, kind)) = upload else { return common_checksum(parts) };
     let made = part_checksums(parts, algorithm).and_then(|values| match kind {
         ChecksumKind::FullObject => checksum::full_object(algorithm, values),
         ChecksumKind::Composite => Some(checksum::composite(algorithm, values.into_iter().map(|(value, _)| value))),
@@ -192,12 +192,23 @@ fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Opti
     }
 }
 
-/// The checksum of an object whose upload was created without an algorithm: of the whole, CRC64NVME as of S3. S3 takes
-/// no part with a checksum of another algorithm then. Here that of the parts becomes the object's, if it is a CRC and
-/// all have it: there are clients that add one to each part by themselves. `None` otherwise.
-fn common_checksum(parts: &[&PartRecord]) -> Option<Checksum> {
-    let algorithm = parts.first()?.checksum.as_ref()?.algorithm;
-    checksum::full_object(algorithm, part_checksums(parts, algorithm)?)
+/// The checksum of an object whose upload was created without an algorithm: of the whole, CRC64NVME as of S3. S3 makes
+/// no object of parts with checksums of another algorithm then. Here that of the parts becomes the object's, if it is a
+/// CRC: there are clients that add one to each part by themselves. `None` where a part has none, or no CRC, of earlier
+/// releases.
+///
+/// # Errors
+/// `InvalidRequest` for parts of several algorithms: no checksum of the object follows from them.
+fn common_checksum(parts: &[&PartRecord]) -> Result<Option<Checksum>, S3Error> {
+    let algorithms = parts.iter().map(|part| Some((part.number, part.checksum.as_ref()?.algorithm)));
+    let Some(algorithms) = algorithms.collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let Some(&(_, first)) = algorithms.first() else { return Ok(None) };
+    match algorithms.iter().find(|(_, algorithm)| *algorithm != first) {
+        None => Ok(part_checksums(parts, first).and_then(|values| checksum::full_object(first, values))),
+        Some((number, other)) => {
+            Err(type_mismatch(&lower(first), &lower(*other)).detail("PartNumber", number.to_string()))
+        }
+    }
 }
 
 /// The raw checksums and the sizes of the parts, if all have one of this algorithm.

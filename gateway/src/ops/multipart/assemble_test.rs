@@ -65,13 +65,16 @@ fn an_upload_without_an_algorithm_has_a_checksum_of_the_whole_where_its_parts_ha
     let made = |algorithms: [Option<ChecksumAlgorithm>; 2]| {
         let parts = [uploaded(1, b"hello", algorithms[0]), uploaded(2, b"world", algorithms[1])];
         let chosen = [asked(&parts[0]), asked(&parts[1])];
-        assemble(&chosen, &parts, None, &Expected::default(), SMALL).unwrap().checksum
+        assemble(&chosen, &parts, None, &Expected::default(), SMALL).map(|made| made.checksum).map_err(|e| e.code)
     };
     for algorithm in [Crc64Nvme, Crc32, Crc32c] {
-        assert_eq!(made([Some(algorithm); 2]), Some(checksum::of(algorithm, b"helloworld")));
+        assert_eq!(made([Some(algorithm); 2]), Ok(Some(checksum::of(algorithm, b"helloworld"))));
     }
-    for algorithms in [[Some(Crc64Nvme), Some(Crc32)], [Some(Sha256), Some(Sha256)], [Some(Crc64Nvme), None]] {
-        assert_eq!(made(algorithms), None, "{algorithms:?}");
+    for algorithms in [[Some(Sha256), Some(Sha256)], [Some(Crc64Nvme), None], [None, Some(Crc32)]] {
+        assert_eq!(made(algorithms), Ok(None), "{algorithms:?}");
+    }
+    for algorithms in [[Crc64Nvme, Crc32], [Crc32, Crc64Nvme], [Crc32, Crc32c]] {
+        assert_eq!(made(algorithms.map(Some)), Err(Code::InvalidRequest), "{algorithms:?}");
     }
 }
 

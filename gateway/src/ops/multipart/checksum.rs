@@ -64,22 +64,26 @@ pub fn kind(headers: &HeaderMap) -> Result<Option<ChecksumKind>, S3Error> {
 /// `InvalidRequest` for another algorithm than the upload's, and for none where the object's checksum will be made of
 /// those that the client sent.
 pub fn of_part(upload: UploadChecksum, asked: Asked) -> Result<Asked, S3Error> {
-    let mismatch = |expected: &str, actual: &str| {
-        invalid(format!(
-            "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
-        ))
-    };
     match (upload, asked.algorithm) {
         // S3 refuses any. Of the CRCs the object's can be made, so that they are taken.
-        (None, Some(actual)) if !checksum::combines(actual) => Err(mismatch("null", &lower(actual))),
+        (None, Some(actual)) if !checksum::combines(actual) => Err(type_mismatch("null", &lower(actual))),
         (None, _) => Ok(asked.or(checksum::DEFAULT)),
-        (Some((expected, _)), Some(actual)) if expected != actual => Err(mismatch(&lower(expected), &lower(actual))),
-        (Some((expected, ChecksumKind::Composite)), None) => Err(mismatch(&lower(expected), "null")),
+        (Some((expected, _)), Some(actual)) if expected != actual => {
+            Err(type_mismatch(&lower(expected), &lower(actual)))
+        }
+        (Some((expected, ChecksumKind::Composite)), None) => Err(type_mismatch(&lower(expected), "null")),
         (Some((expected, _)), _) => Ok(asked.or(expected)),
     }
 }
 
-fn lower(algorithm: ChecksumAlgorithm) -> String {
+/// Of parts and their upload, and of parts among each other.
+pub(super) fn type_mismatch(expected: &str, actual: &str) -> S3Error {
+    invalid(format!(
+        "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
+    ))
+}
+
+pub(super) fn lower(algorithm: ChecksumAlgorithm) -> String {
     checksum::name(algorithm).to_ascii_lowercase()
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::dates::parse_http_date;
 use crate::error::{Code, S3Error};
-use crate::xml::http_date;
+use crate::xml::{http_date, trim};
 
 /// An ETag that no object has. A condition on a text that is no ETag of ours must fail like any other that does not
 /// match: 412 where there is an object, 404 where there is none.
@@ -19,7 +19,7 @@ const NOBODYS_ETAG: ETag = ETag { md5: [0; 16], parts: Some(0) };
 
 /// An ETag as a client writes it: with or without quotes, weak or not. `None` where it is none of ours.
 pub fn parse_etag(text: &str) -> Option<ETag> {
-    let text = unquote(text.trim());
+    let text = unquote(trim(text));
     let (digest, parts) = match text.split_once('-') {
         Some((digest, parts)) => (digest, Some(parts.parse().ok()?)),
         None => (text, None),
@@ -162,7 +162,7 @@ pub fn range_counts(headers: &HeaderMap, record: &VersionRecord) -> bool {
     let Some(text) = value(headers, IF_RANGE) else { return true };
     match parse_http_date(text) {
         Some(date) => date == seconds(record.modified_ms),
-        None => !text.trim().starts_with("W/") && unquote(text.trim()) == record.etag.to_string(),
+        None => !trim(text).starts_with("W/") && unquote(trim(text)) == record.etag.to_string(),
     }
 }
 
@@ -198,7 +198,7 @@ fn value(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<&
 }
 
 fn is_any(text: &str) -> bool {
-    text.trim() == "*"
+    trim(text) == "*"
 }
 
 /// Without a weakness mark and without the quotes.

@@ -7,6 +7,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+use crate::xml::trim;
+
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, the form that is in use.
 const IMF_FIXDATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -21,7 +23,7 @@ const ASCTIME: &[BorrowedFormatItem<'_>] =
 
 /// The seconds since the Unix epoch of a date in one of HTTP's three forms; `None` where it is none of them.
 pub fn parse_http_date(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = trim(text);
     let date = PrimitiveDateTime::parse(text, IMF_FIXDATE)
         .or_else(|_| PrimitiveDateTime::parse(text, ASCTIME))
         .ok()
@@ -31,7 +33,7 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
 
 /// The same, or an ISO 8601 date, as the XML of DeleteObjects has them.
 pub fn parse_any_date(text: &str) -> Option<i64> {
-    parse_http_date(text).or_else(|| Some(OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?.unix_timestamp()))
+    parse_http_date(text).or_else(|| Some(OffsetDateTime::parse(trim(text), &Rfc3339).ok()?.unix_timestamp()))
 }
 
 /// Two digits of a year are of this century up to 69, as POSIX has it.

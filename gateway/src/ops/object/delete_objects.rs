@@ -10,10 +10,11 @@ use crate::error::{Code, S3Error};
 use crate::gate::Access;
 use crate::operation::{MAX_KEY_LEN, Version};
 use crate::request::{Reply, Request};
-use crate::xml::{DeleteRequest, Document, ObjectToDelete};
+use crate::xml::{DeleteRequest, Document, Encoding, MAX_DELETE_KEYS, ObjectToDelete, can_carry, trim};
 
-/// The longest body, in bytes: 1,000 keys of 1,024 bytes and what goes around them.
-pub const MAX_BODY_LEN: usize = 2 << 20;
+/// The longest body, in bytes: as many keys as there may be, each of them as long as it may be with every byte of it
+/// written as `&quot;` or `&#x26;`, and for each 2 KiB for its version (1,024 bytes in S3), its conditions and the tags.
+pub const MAX_BODY_LEN: usize = MAX_DELETE_KEYS * (6 * MAX_KEY_LEN + (2 << 10));
 
 /// How many bytes of keys go into one command. A command has an upper bound, and the keys of one request are not
 /// deleted in one moment in S3 either.
@@ -62,7 +63,7 @@ fn target(
     let action = if version == Version::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
     judge(action)?;
     version.must_be_there()?;
-    let condition = match object.etag.as_deref().map(str::trim) {
+    let condition = match object.etag.as_deref().map(trim) {
         None => WriteCondition::Always,
         Some("*") => WriteCondition::Exists,
         Some(text) => WriteCondition::ETag(etag_or_nobodys(text)),
@@ -115,17 +116,26 @@ fn answer(asked: &DeleteRequest, fates: &[Fate]) -> Document {
         match fate {
             Ok(()) if asked.quiet => {}
             Ok(()) => {
-                document.open("Deleted").text("Key", &object.key);
+                write_key(document.open("Deleted"), &object.key);
                 document.text_opt("VersionId", object.version_id.as_deref()).close();
             }
             Err(error) => {
-                document.open("Error").text("Key", &object.key);
+                write_key(document.open("Error"), &object.key);
                 document.text_opt("VersionId", object.version_id.as_deref());
                 document.text("Code", error.code.as_str()).text("Message", error.message()).close();
             }
         }
     }
     document
+}
+
+/// The key as S3 names it. Of one that XML cannot carry, which came as a reference such as `&#x1;`, characters are
+/// replaced, so that several would look alike: such a key is there in `encoding-type=url`, too.
+fn write_key(document: &mut Document, key: &str) {
+    document.text("Key", key);
+    if !can_carry(key) {
+        document.encoded("EncodedKey", key, Encoding::Url);
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +179,36 @@ mod tests {
         let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
         let error = target(&ObjectToDelete { version_id: version, ..object("a") }, denied).unwrap_err();
         assert_eq!(error.code, Code::AccessDenied);
+    }
+
+    #[test]
+    fn keys_that_xml_cannot_carry_are_told_apart() {
+        let keys = ["a\u{1}", "a\u{2}", "a\u{fffd}"];
+        let asked = DeleteRequest { objects: keys.map(object).into(), quiet: true };
+        let fates = [(); 3].map(|()| Err(Code::PreconditionFailed.into()));
+        let answer = answer(&asked, &fates).finish();
+        for shown in ["<Key>a\u{fffd}</Key><EncodedKey>a%01<", "<Key>a\u{fffd}</Key><EncodedKey>a%02<"] {
+            assert_eq!(answer.matches(shown).count(), 1, "{answer}");
+        }
+        assert_eq!(answer.matches("<Key>a\u{fffd}</Key><Code>").count(), 1, "{answer}");
+    }
+
+    #[test]
+    fn the_longest_keys_fit_in_whichever_way_they_are_written() {
+        for byte in ["&amp;", "&quot;", "&#x26;", "&#127;"] {
+            let key = byte.repeat(MAX_KEY_LEN);
+            let version = "v".repeat(1_024);
+            let etag = format!("&quot;{}-10000&quot;", "f".repeat(32));
+            let more = "<LastModifiedTime>Fri, 03 Feb 2006 16:45:09 GMT</LastModifiedTime><Size>5497558138880</Size>";
+            let object = format!(
+                "<Object>\n  <Key>{key}</Key>\n  <VersionId>{version}</VersionId>\n  <ETag>{etag}</ETag>{more}</Object>\n"
+            );
+            let objects = object.repeat(MAX_DELETE_KEYS);
+            let document = format!("<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{objects}</Delete>");
+            assert!(document.len() <= MAX_BODY_LEN, "{} bytes", document.len());
+            let asked = DeleteRequest::parse(document.as_bytes()).unwrap();
+            assert!(asked.objects.len() == MAX_DELETE_KEYS && asked.objects[999].key.len() == MAX_KEY_LEN);
+        }
     }
 
     #[test]

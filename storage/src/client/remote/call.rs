@@ -122,6 +122,10 @@ impl Remote {
         if status == StatusCode::OK {
             return Ok(Answer(response));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            // Nothing that is sent there now does any good.
+            self.avoid(address);
+        }
         let code = response.headers().get(message::ERROR_HEADER).and_then(|code| code.to_str().ok()).map(str::to_owned);
         let text = Answer(response).bytes(MAX_TEXT_LEN).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();

@@ -23,13 +23,17 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Remote {
-    /// Asks one node after the other until one has an answer. The same bytes each time: a command keeps its id.
+    /// Asks one node after the other until one has an answer. The same bytes each time: a command keeps its id. A node
+    /// that does not take this process's proof, most often because its clock is wrong, is passed over: only where all
+    /// refuse it is this process to blame.
     async fn ask<A: DeserializeOwned>(&self, target: &str, question: Vec<u8>) -> Result<A, ServiceError> {
         let begun = Instant::now();
         loop {
-            for address in self.nodes() {
+            let mut refusals = Vec::new();
+            let nodes = self.nodes();
+            for address in &nodes {
                 let body = Body::Small(question.clone());
-                let failure = match self.call(&address, Method::POST, target, body, CALL_TIMEOUT).await {
+                let failure = match self.call(address, Method::POST, target, body, CALL_TIMEOUT).await {
                     Ok(answer) => match answer.message(message::MAX_ANSWER_LEN).await {
                         Ok(answer) => return Ok(answer),
                         Err(error) => error,
@@ -39,13 +43,20 @@ impl Remote {
                 if let CallError::Unauthorized(_) | CallError::Refused(_) = &failure {
                     tracing::warn!(%address, error = %failure, "a node does not serve this process");
                 }
+                let is_refusal = matches!(failure, CallError::Unauthorized(_));
                 match ServiceError::from(failure) {
                     ServiceError::Unavailable => {}
+                    error if is_refusal => refusals.push(error),
                     error => return Err(error),
                 }
                 if begun.elapsed() >= PATIENCE {
                     return Err(ServiceError::Unavailable);
                 }
+            }
+            if refusals.len() == nodes.len()
+                && let Some(refusal) = refusals.pop()
+            {
+                return Err(refusal);
             }
             tokio::time::sleep(PAUSE).await;
             if begun.elapsed() >= PATIENCE {
@@ -76,3 +87,7 @@ impl MetaService for Cluster {
         .boxed()
     }
 }
+
+#[cfg(test)]
+#[path = "meta_test.rs"]
+mod tests;

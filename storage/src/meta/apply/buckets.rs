@@ -1,8 +1,10 @@
 //! Buckets: created after the root group reserved them, sealed when empty, then taken apart in bounded steps.
 
 use super::super::command::{Outcome, Rejection};
+use super::super::error::MetaError;
 use super::super::overlay::Read;
 use super::super::record::{BucketRecord, CompletedUpload, UploadRecord};
+use super::super::schema::setting_in;
 use super::super::stored::{self, Flag, StoredBucket};
 use super::{Applied, Applier, less, more};
 use crate::types::BucketId;
@@ -45,7 +47,8 @@ impl Applier<'_> {
         Ok(Outcome::Bucket(record))
     }
 
-    /// `Command::PurgeBucket`. A sealed bucket has no versions: what is left are uploads, and the record itself.
+    /// `Command::PurgeBucket`. A sealed bucket has no versions: what is left are uploads, settings, and the record
+    /// itself.
     pub(super) fn purge_bucket(&mut self, bucket: BucketId, limit: u32) -> Applied<Outcome> {
         match self.overlay.load(&self.keys.bucket(bucket))? {
             Some(StoredBucket::Kept(record)) if record.sealed => {}
@@ -74,11 +77,17 @@ impl Applier<'_> {
             self.overlay.delete(self.keys.completed_order(completed.completed_ms, completed.id));
             left = left.saturating_sub(1);
         }
+        for (key, _) in self.overlay.scan(&self.keys.settings_of(bucket), left as usize)? {
+            let setting = setting_in(&key).ok_or_else(|| MetaError::corrupt("setting", &key))?;
+            self.overlay.delete(self.keys.setting(bucket, setting));
+            left = left.saturating_sub(1);
+        }
         if left == 0 {
             return Ok(Outcome::Progress { taken: limit, more: true });
         }
         self.overlay.put(self.keys.bucket(bucket), &StoredBucket::Purged)?;
         self.overlay.delete(self.keys.sealed_bucket(bucket));
+        self.overlay.delete(self.keys.settings_epoch(bucket));
         Ok(Outcome::Progress { taken: limit - left + 1, more: false })
     }
 }

@@ -1,7 +1,8 @@
 use super::super::super::check::check;
 use super::super::super::command::{Command, NewBody};
 use super::super::super::query::{Answer, ListFrom, Query, UploadState, Wanted};
-use super::super::super::testing::{BUCKET, Rig, create_bucket, create_upload, delete, put, put_part};
+use super::super::super::record::Setting;
+use super::super::super::testing::{BUCKET, Rig, create_bucket, create_upload, delete, put, put_part, set};
 use super::*;
 use crate::types::{ManifestId, UploadId};
 
@@ -52,6 +53,7 @@ fn filled_in_the_same_entry_it_is_not_empty() {
 fn a_sealed_bucket_is_unknown_to_every_command_and_query() {
     let mut rig = Rig::with_bucket();
     let upload = rig.create_upload("k");
+    rig.set(Setting::Policy, Some(b"policy")).unwrap();
     seal(&mut rig).unwrap();
     let abort = Command::AbortUpload { bucket: BUCKET, key: "k".to_owned(), upload };
     let commands = [
@@ -62,11 +64,14 @@ fn a_sealed_bucket_is_unknown_to_every_command_and_query() {
         put_part("k", upload, 1, ManifestId([1; 16]), &[5]),
         abort,
         Command::SealBucket { bucket: BUCKET },
+        set(Setting::Policy, None, None),
     ];
     for command in commands {
         assert_eq!(rig.run(command), Err(Rejection::UnknownBucket));
     }
     assert_eq!(rig.ask(Query::Bucket { bucket: BUCKET }), Answer::Bucket(None));
+    let none = Answer::BucketSettings { bucket: None, epoch: 0, settings: Vec::new() };
+    assert_eq!(rig.ask(Query::BucketSettings { bucket: BUCKET }), none);
     let (bucket, key) = (BUCKET, "k".to_owned());
     let query = Query::Object { bucket, key: key.clone(), wanted: Wanted::All, limit: 1 };
     assert_eq!(rig.ask(query), Answer::Object { bucket: None, object: None });
@@ -92,6 +97,10 @@ fn a_purge_goes_in_bounded_steps_and_ends_with_nothing() {
     let part = rig.put_part("c", upload, 1, &[5]);
     rig.complete("c", upload, vec![part], 5).unwrap();
     rig.delete("c").unwrap();
+    for setting in Setting::ALL {
+        rig.set(setting, Some(b"value")).unwrap();
+    }
+    rig.set(Setting::Acl, None).unwrap();
     seal(&mut rig).unwrap();
 
     let mut total = 0;
@@ -104,7 +113,7 @@ fn a_purge_goes_in_bounded_steps_and_ends_with_nothing() {
             break;
         }
     }
-    assert_eq!(total, 20 + 2 + 1 + 1, "parts, uploads, a completed upload, the bucket");
+    assert_eq!(total, 20 + 2 + 1 + 5 + 1, "parts, uploads, a completed upload, settings, the bucket");
     assert_eq!(rig.ask(Query::SealedBuckets), Answer::SealedBuckets(Vec::new()));
     assert_eq!(purge(&mut rig, 4), Err(Rejection::UnknownBucket));
     assert_eq!(rig.run(create_bucket(BUCKET)), Err(Rejection::UnknownBucket), "an id is never used again");

@@ -6,7 +6,8 @@ use super::super::error::MetaError;
 use super::super::manifest::Entry;
 use super::super::record::{Body, ChunkEntry};
 use super::super::schema::{Cf, Key, timed};
-use super::super::stored::{self, ChunkPage, KeySuffix, ManifestKind, PartEntry, PartPage, Stored};
+use super::super::stored::{self, ChunkPage, Flag, KeySuffix, ManifestKind, PartEntry, PartPage, Stored};
+use super::time::SKEW_MS;
 use super::{Applied, Applier};
 use crate::types::{ManifestId, UnixMillis, UploadId};
 
@@ -57,11 +58,12 @@ impl Applier<'_> {
             Some(horizon) => self.collect_manifests(horizon, &mut left)?,
             None => false,
         };
+        let late = self.bring_forward()?;
         let completed = match self.state.time_ms.checked_sub(COMPLETED_MS) {
             Some(horizon) => self.forget_completed(horizon, &mut left)?,
             None => false,
         };
-        Ok(Outcome::Progress { taken: limit - left, more: garbage || completed })
+        Ok(Outcome::Progress { taken: limit - left, more: garbage || late || completed })
     }
 
     /// Takes manifests apart that died no later than `horizon`; answers whether there are more.
@@ -84,6 +86,19 @@ impl Applier<'_> {
                 }
             }
         }
+    }
+
+    /// What was queued under a time that no clock of the cluster may show now counts from now on: a clock was ahead, and
+    /// was set back. Answers whether there is more of it.
+    fn bring_forward(&mut self) -> Result<bool, MetaError> {
+        let now = self.state.time_ms;
+        let late = self.keys.garbage_before(now.saturating_add(SKEW_MS), UnixMillis::MAX);
+        for (key, _) in self.overlay.scan(&late, SCAN)? {
+            let (since, id) = timed(&key).ok_or_else(|| MetaError::corrupt("garbage entry", &key))?;
+            self.overlay.delete(self.keys.garbage(since, ManifestId(id)));
+            self.overlay.put(self.keys.garbage(now, ManifestId(id)), &Flag)?;
+        }
+        Ok(!self.overlay.is_empty(&late)?)
     }
 
     /// Takes one dead manifest apart, or as much of it as `left` allows; answers whether it held others.

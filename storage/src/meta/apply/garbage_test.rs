@@ -95,3 +95,23 @@ fn the_chunks_that_are_referred_to_are_listed_once_each_in_the_order_of_their_ha
     assert_eq!(whose(&hashes, 10), Answer::Referrers(manifests.into_iter().collect()));
     assert!(matches!(whose(&hashes, 1), Answer::Referrers(one) if one.len() == 1));
 }
+
+#[test]
+fn what_died_while_a_clock_was_ahead_is_collected_the_grace_time_after_it_was_set_back() {
+    let mut rig = Rig::with_bucket();
+    let keys: Vec<String> = (0..2 * SCAN).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        rig.put_chunks(key, &[5]);
+    }
+    let real = rig.now;
+    rig.now += 30 * 60_000;
+    for key in &keys {
+        rig.delete(key).unwrap();
+    }
+    rig.now = real;
+    while collect(&mut rig, 1000, 1000).1 {}
+    assert_eq!(check(&rig.store), keys.len(), "its time has not come");
+    rig.now += 1000;
+    rig.collect_all(1000, 1000);
+    assert_eq!(check(&rig.store), 0);
+}

@@ -8,6 +8,7 @@ mod objects;
 mod operations;
 mod repair;
 mod root;
+mod settings;
 mod time;
 mod uploads;
 
@@ -173,6 +174,9 @@ impl<'a> Applier<'a> {
             Command::SetGrace { grace_ms } => {
                 self.set_grace(*grace_ms);
                 Ok(Outcome::Done)
+            }
+            Command::SetBucketSetting { bucket, setting, value, expected } => {
+                self.set_bucket_setting(*bucket, *setting, value.as_ref(), *expected)
             }
         }
     }

@@ -4,7 +4,7 @@ use super::super::command::{Outcome, Rejection, RootCommand};
 use super::super::error::MetaError;
 use super::super::overlay::Read;
 use super::super::record::{DirectoryEntry, DirectoryState, UserRecord};
-use super::super::stored::Flag;
+use super::super::stored::{Flag, UserEpoch};
 use super::{Applied, Applier, demand};
 use crate::types::{BucketId, ClusterMap, Epoch, UserId};
 
@@ -67,6 +67,7 @@ impl Applier<'_> {
             return Err(Rejection::Exists.into());
         }
         let user = UserRecord { created_ms: self.noted_ms, ..user.clone() };
+        self.users_changed()?;
         Ok(self.write_user(user)?)
     }
 
@@ -94,6 +95,9 @@ impl Applier<'_> {
         if let Some(old) = &old {
             self.overlay.delete(self.keys.user_by_access_key(&old.access_key));
         }
+        if old.as_ref() != Some(&new) {
+            self.users_changed()?;
+        }
         self.overlay.put(self.keys.root_user(), &new.id)?;
         Ok(self.write_user(new)?)
     }
@@ -105,6 +109,7 @@ impl Applier<'_> {
         if !self.overlay.is_empty(&self.keys.directory_of(id, ""))? {
             return Err(Rejection::UserHasBuckets.into());
         }
+        self.users_changed()?;
         self.overlay.delete(self.keys.user(id));
         self.overlay.delete(self.keys.user_by_name(name));
         self.overlay.delete(self.keys.user_by_access_key(&user.access_key));
@@ -114,6 +119,16 @@ impl Applier<'_> {
     fn user(&self, id: UserId) -> Result<UserRecord, MetaError> {
         let key = self.keys.user(id);
         self.overlay.load(&key)?.ok_or_else(|| MetaError::corrupt("reference to a user", &key.bytes))
+    }
+
+    /// The users' epoch is the place in the log of their last change, and no count: of voters some may have applied former
+    /// changes under a release that had no epoch, and they agree all the same. The changes of one entry are seen together,
+    /// and share it. A recovery gives places out again whose changes were lost: how many there were stands above the place.
+    fn users_changed(&mut self) -> Result<(), MetaError> {
+        let map: Option<ClusterMap> = self.overlay.load(&self.keys.map())?;
+        let recoveries = map.map_or(0, |map| map.generation.stamp().number);
+        let epoch = u64::from(recoveries) << 48 | self.place.log_index;
+        self.overlay.put(self.keys.user_epoch(), &UserEpoch(epoch))
     }
 
     fn write_user(&mut self, user: UserRecord) -> Result<Outcome, MetaError> {

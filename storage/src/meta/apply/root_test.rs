@@ -1,5 +1,6 @@
 use super::super::super::command::Command;
 use super::super::super::query::{Answer, Query};
+use super::super::super::record::Setting;
 use super::super::super::testing::{Rig, create_bucket};
 use super::*;
 use crate::types::{ClusterId, Generation, GroupId, Recovered};
@@ -50,6 +51,24 @@ impl Root {
             Answer::Users(users) => users.into_iter().map(|user| user.name).collect(),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn user_table(&self, known: u64) -> (u64, Option<Vec<String>>) {
+        match self.rig.ask(Query::UserTable { known }) {
+            Answer::UserTable { epoch, users } => {
+                (epoch, users.map(|users| users.into_iter().map(|user| user.name).collect()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What comes with the change of a user: another epoch, and these users for whoever does not know it.
+    fn changed(&self, known: u64, users: &[&str]) -> u64 {
+        let (epoch, found) = self.user_table(known);
+        assert_ne!(epoch, known);
+        assert_eq!(found.unwrap(), users);
+        assert_eq!(self.user_table(epoch), (epoch, None));
+        epoch
     }
 }
 
@@ -151,6 +170,62 @@ fn the_root_user_keeps_its_id_when_its_keys_are_replaced() {
 }
 
 #[test]
+fn the_user_table_has_another_epoch_after_each_change_and_after_nothing_else() {
+    let mut root = Root::new();
+    assert_eq!(root.user_table(0), (0, None), "as in a directory of a release that had no epoch");
+    assert_eq!(root.user_table(u64::MAX), (0, Some(Vec::new())));
+    root.run(RootCommand::SetRootUser { user: user("root") }).unwrap();
+    let formed = root.changed(0, &["root"]);
+    root.run(RootCommand::SetRootUser { user: user("root") }).unwrap();
+    assert_eq!(root.user_table(formed), (formed, None), "the same keys");
+    root.run(RootCommand::SetRootUser { user: UserRecord { secret_key: "new".to_owned(), ..user("root") } }).unwrap();
+    let other_key = root.changed(formed, &["root"]);
+    let ann = root.add_user("ann");
+    let added = root.changed(other_key, &["ann", "root"]);
+
+    assert_eq!(root.run(RootCommand::AddUser { user: user("ann") }), Err(Rejection::Exists));
+    let entry = root.reserve("b", ann).unwrap();
+    assert_eq!(root.run(RootCommand::RemoveUser { name: "ann".to_owned() }), Err(Rejection::UserHasBuckets));
+    root.run(RootCommand::FreeBucket { name: "b".to_owned(), bucket: entry.id }).unwrap();
+    assert_eq!(root.user_table(added), (added, None));
+    root.run(RootCommand::RemoveUser { name: "ann".to_owned() }).unwrap();
+    let removed = root.changed(added, &["root"]);
+    assert!(formed < other_key && other_key < added && added < removed);
+    assert_eq!(root.user_table(u64::MAX), (removed, Some(vec!["root".to_owned()])));
+}
+
+/// One was recovered from a voter that had not heard of the last change; both then see one at the same place of the log.
+#[test]
+fn what_a_recovery_lost_is_not_taken_for_what_came_after() {
+    let [mut lost, mut recovered] = [Root::new(), Root::new()];
+    for root in [&mut lost, &mut recovered] {
+        root.run(RootCommand::FormCluster { map: map(1, 1) }).unwrap();
+        root.add_user("ann");
+    }
+    lost.add_user("bob");
+    lost.add_user("eve");
+    let generation = Generation::default().next(Recovered { id: 7, last: Epoch(1), first: Epoch(900) });
+    let map = ClusterMap { generation, ..map(1, 900) };
+    recovered.run(RootCommand::ReplaceMap { expected: Epoch(1), map }).unwrap();
+    recovered.add_user("joe");
+    assert_eq!(lost.rig.log.len(), recovered.rig.log.len());
+    let (known, _) = lost.user_table(0);
+    recovered.changed(known, &["ann", "joe"]);
+}
+
+/// A voter may have applied the first changes under a release that kept no epoch.
+#[test]
+fn voters_agree_on_the_epoch_whoever_saw_all_changes() {
+    let [mut all, mut later] = [Root::new(), Root::new()];
+    all.add_user("ann");
+    later.run(RootCommand::FreeBucket { name: "nothing".to_owned(), bucket: BucketId(1) }).unwrap();
+    for root in [&mut all, &mut later] {
+        root.add_user("bob");
+    }
+    assert_eq!(all.user_table(0).0, later.user_table(0).0);
+}
+
+#[test]
 fn a_bucket_is_reserved_activated_and_freed() {
     let mut root = Root::new();
     let ann = root.add_user("ann");
@@ -214,8 +289,12 @@ fn a_group_refuses_what_is_for_the_other_kind() {
     assert_eq!(root.rig.run(create_bucket(BucketId(1))), Err(Rejection::Invalid));
     assert_eq!(root.rig.run(Command::Nothing), Ok(Outcome::Done));
     assert_eq!(root.rig.ask(Query::SealedBuckets), Answer::Invalid);
+    let set = Command::SetBucketSetting { bucket: BucketId(1), setting: Setting::Acl, value: None, expected: None };
+    assert_eq!(root.rig.run(set), Err(Rejection::Invalid));
+    assert_eq!(root.rig.ask(Query::BucketSettings { bucket: BucketId(1) }), Answer::Invalid);
     let mut other = Rig::new();
     let add = Command::Root(RootCommand::AddUser { user: user("ann") });
     assert_eq!(other.run(add), Err(Rejection::Invalid));
     assert_eq!(other.ask(Query::Map), Answer::Invalid);
+    assert_eq!(other.ask(Query::UserTable { known: 0 }), Answer::Invalid);
 }

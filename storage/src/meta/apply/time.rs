@@ -73,7 +73,8 @@ impl Applier<'_> {
         }
     }
 
-    /// Turns the time back. What was queued under a later time stays in its queue until then.
+    /// Turns the time back. Garbage that was queued under a later time counts anew (`garbage`); completed uploads are
+    /// remembered until then.
     fn set_back(&mut self, to: UnixMillis) {
         let state = &mut self.state;
         // What was issued later and forgotten came from a clock that was ahead.

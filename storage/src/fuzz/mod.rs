@@ -1,0 +1,12 @@
+//! Fuzz targets: for each format that comes from a disk or from another node a function that takes any bytes, and panics
+//! where one of the format's properties does not hold. They run as tests, on `inputs`, and under cargo-fuzz; see
+//! `fuzz/`.
+
+pub mod inputs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod samples;
+#[cfg(any(test, feature = "fuzzing"))]
+mod targets;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::targets::*;

@@ -1,0 +1,216 @@
+//! Values with something in every field, for seeds.
+
+use bytes::Bytes;
+
+use crate::meta::command::{DeleteTarget, NamedPart, NewBody, WriteCondition};
+use crate::meta::record::{
+    Attributes, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, CompletedUpload,
+    DirectoryEntry, DirectoryState, ETag, PartRecord, UploadRecord, UserRecord, VersionRecord,
+};
+use crate::meta::{Command, Envelope, Outcome, Rejection, RootCommand};
+use crate::types::{
+    BucketId, ClusterId, ClusterMap, ClusterSettings, DiskEntry, DiskId, DiskState, Epoch, Generation, GroupEntry,
+    GroupId, Joining, ManifestId, NodeEntry, NodeId, OperationId, Recovered, ReplicaId, UploadId, UserId, VersionId,
+};
+
+pub const BUCKET: BucketId = BucketId(7);
+pub const OWNER: UserId = UserId([1; 16]);
+pub const MANIFEST: ManifestId = ManifestId([2; 16]);
+pub const UPLOAD: UploadId = UploadId([3; 16]);
+pub const DISK: DiskId = DiskId([4; 16]);
+pub const CLUSTER: ClusterId = ClusterId([5; 16]);
+pub const MD5: [u8; 16] = [0xab; 16];
+pub const ETAG: ETag = ETag { md5: MD5, parts: Some(3) };
+
+pub fn checksum() -> Checksum {
+    Checksum { algorithm: ChecksumAlgorithm::Crc32c, kind: ChecksumKind::Composite, value: Bytes::from_static(b"wxyz") }
+}
+
+pub fn attributes() -> Attributes {
+    Attributes {
+        content_type: Some("text/plain".to_owned()),
+        cache_control: None,
+        content_disposition: Some("d".to_owned()),
+        content_encoding: None,
+        content_language: Some("\u{e9}".to_owned()),
+        expires: None,
+        website_redirect: Some("/r".to_owned()),
+        user: vec![("k".to_owned(), "v".to_owned())],
+    }
+}
+
+pub fn version() -> VersionRecord {
+    VersionRecord {
+        version: VersionId { log_index: 300, position: 2 },
+        modified_ms: 1_700_000_000_000,
+        size: 1 << 40,
+        etag: ETAG,
+        checksum: Some(checksum()),
+        owner: OWNER,
+        attributes: attributes(),
+        body: Body::Manifest(MANIFEST),
+    }
+}
+
+pub fn user() -> UserRecord {
+    UserRecord {
+        id: OWNER,
+        name: "n".to_owned(),
+        display_name: "d".to_owned(),
+        access_key: "a".to_owned(),
+        secret_key: "s".to_owned(),
+        root: true,
+        created_ms: 5,
+    }
+}
+
+pub fn bucket() -> BucketRecord {
+    let (name, region) = ("bucket".to_owned(), "r".to_owned());
+    BucketRecord { id: BUCKET, name, owner: OWNER, region, created_ms: 5, sealed: true }
+}
+
+pub fn directory_entry() -> DirectoryEntry {
+    DirectoryEntry {
+        name: "bucket".to_owned(),
+        id: BUCKET,
+        group: GroupId(1),
+        owner: OWNER,
+        region: "r".to_owned(),
+        created_ms: 5,
+        state: DirectoryState::Active,
+    }
+}
+
+pub fn part() -> PartRecord {
+    PartRecord {
+        number: 300,
+        id: MANIFEST,
+        modified_ms: 5,
+        size: 6,
+        md5: MD5,
+        checksum: Some(checksum()),
+        body: Body::Empty,
+    }
+}
+
+pub fn upload() -> UploadRecord {
+    UploadRecord {
+        id: UPLOAD,
+        key: "a\0b".to_owned(),
+        owner: OWNER,
+        initiated_ms: 5,
+        attributes: attributes(),
+        checksum: Some((ChecksumAlgorithm::Sha256, ChecksumKind::FullObject)),
+    }
+}
+
+pub fn completed() -> CompletedUpload {
+    CompletedUpload {
+        id: UPLOAD,
+        key: "k".to_owned(),
+        completed_ms: 5,
+        request_digest: [6; 32],
+        etag: ETAG,
+        version: VersionId { log_index: 300, position: 2 },
+        size: 6,
+        checksum: None,
+    }
+}
+
+pub fn map() -> ClusterMap {
+    let replica = ReplicaId(5);
+    let mut group = GroupEntry::new(GroupId(0), vec![(replica, DISK)]);
+    group.joining.push(Joining { replica: ReplicaId(300), disk: DISK, replaces: Some(replica) });
+    group.leaving.push((ReplicaId(1), DISK));
+    ClusterMap {
+        cluster: CLUSTER,
+        epoch: Epoch(2),
+        nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
+        disks: vec![DiskEntry { id: DISK, node: NodeId(3), weight: 100, state: DiskState::Draining }],
+        groups: vec![group],
+        generation: Generation::default().next(Recovered { id: 300, last: Epoch(1), first: Epoch(2) }),
+        settings: ClusterSettings { gc_grace_ms: Some(5), out_after_ms: Some(6) },
+    }
+}
+
+/// A command of most kinds.
+pub fn commands() -> Vec<Command> {
+    let (bucket, key, owner) = (BUCKET, "a\0/b".to_owned(), OWNER);
+    let chunks = NewBody::Chunks {
+        id: MANIFEST,
+        chunks: vec![ChunkEntry { hash: [8; 32], len: 8 << 20 }],
+        disks: vec![DISK],
+        acknowledged: vec![1],
+        homes: vec![u32::MAX],
+        oldest_touch_age_ms: 300,
+    };
+    let target = DeleteTarget {
+        key: key.clone(),
+        condition: WriteCondition::ETag(ETAG),
+        modified_ms: Some(5),
+        size: Some(u64::MAX),
+    };
+    vec![
+        Command::Nothing,
+        Command::Root(RootCommand::ReplaceMap { expected: Epoch(1), map: map() }),
+        Command::Root(RootCommand::AddUser { user: user() }),
+        Command::CreateBucket { bucket: self::bucket() },
+        Command::PurgeBucket { bucket, limit: 1_000 },
+        Command::PutObject {
+            bucket,
+            key: key.clone(),
+            condition: WriteCondition::Absent,
+            owner,
+            size: 3,
+            etag: ETAG,
+            checksum: Some(checksum()),
+            attributes: attributes(),
+            body: NewBody::Inline { id: MANIFEST, bytes: Bytes::from_static(b"abc") },
+        },
+        Command::DeleteObjects { bucket, targets: vec![target] },
+        Command::PutPart {
+            bucket,
+            key: key.clone(),
+            upload: UPLOAD,
+            number: 10_000,
+            id: MANIFEST,
+            size: 8 << 20,
+            md5: MD5,
+            checksum: None,
+            body: chunks,
+        },
+        Command::CompleteUpload {
+            bucket,
+            key,
+            upload: UPLOAD,
+            condition: WriteCondition::Exists,
+            parts: vec![NamedPart { number: 1, id: MANIFEST }],
+            manifest: MANIFEST,
+            size: 9,
+            etag: ETAG,
+            checksum: None,
+            request_digest: [6; 32],
+        },
+        Command::FinishRepair { done: vec![([8; 32], 5)] },
+        Command::SetGrace { grace_ms: 1 << 40 },
+    ]
+}
+
+pub fn envelopes() -> Vec<Envelope> {
+    let operation = OperationId { issued_ms: 1_700_000_000_000, random: u64::MAX };
+    commands().into_iter().map(|command| Envelope { operation, command }).collect()
+}
+
+/// Results of most kinds.
+pub fn results() -> Vec<Result<Outcome, Rejection>> {
+    vec![
+        Ok(Outcome::Done),
+        Ok(Outcome::Version(Box::new(version()))),
+        Ok(Outcome::Deleted(vec![Ok(true), Err(Rejection::PreconditionFailed)])),
+        Ok(Outcome::Part(Box::new(part()))),
+        Ok(Outcome::Progress { taken: 300, more: true }),
+        Ok(Outcome::User(Box::new(user()))),
+        Ok(Outcome::Map(Box::new(map()))),
+        Err(Rejection::BucketTaken(Box::new(directory_entry()))),
+    ]
+}

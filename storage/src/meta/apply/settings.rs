@@ -1,0 +1,45 @@
+//! The settings of buckets. Their epoch counts the changes, so that what was judged by older ones can be told.
+
+use bytes::Bytes;
+
+use super::super::command::{Outcome, Rejection};
+use super::super::overlay::Read;
+use super::super::record::{MAX_SETTING_LEN, Setting};
+use super::super::stored::{SettingsEpoch, StoredSetting};
+use super::{Applied, Applier, demand};
+use crate::types::BucketId;
+
+impl Applier<'_> {
+    /// `Command::SetBucketSetting`.
+    pub(super) fn set_bucket_setting(
+        &mut self,
+        bucket: BucketId,
+        setting: Setting,
+        value: Option<&Bytes>,
+        expected: Option<u64>,
+    ) -> Applied<Outcome> {
+        demand(value.is_none_or(|value| value.len() <= MAX_SETTING_LEN))?;
+        self.check_bucket(bucket)?;
+        let SettingsEpoch(epoch) = self.overlay.load(&self.keys.settings_epoch(bucket))?.unwrap_or_default();
+        if expected.is_some_and(|expected| expected != epoch) {
+            return Err(Rejection::SettingsChanged.into());
+        }
+        let slot = self.keys.setting(bucket, setting);
+        let old: Option<StoredSetting> = self.overlay.load(&slot)?;
+        if old.as_ref().map(|old| &old.0) == value {
+            return Ok(Outcome::Settings(epoch));
+        }
+
+        let epoch = epoch.checked_add(1).ok_or(Rejection::Invalid)?;
+        match value {
+            Some(value) => self.overlay.put(slot, &StoredSetting(value.clone()))?,
+            None => self.overlay.delete(slot),
+        }
+        self.overlay.put(self.keys.settings_epoch(bucket), &SettingsEpoch(epoch))?;
+        Ok(Outcome::Settings(epoch))
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_test.rs"]
+mod tests;
