@@ -429,7 +429,12 @@ pub fn sigv2_query(data: &[u8]) -> bool {
     true
 }
 
-/// Whether a parameter could be taken for two, or for another one, as it stands in what is signed.
-fn is_ambiguous(_head: &Head) -> bool {
-    false
+/// Whether a parameter could be taken for two as it stands in what is signed: that is refused.
+fn is_ambiguous(head: &Head) -> bool {
+    let is_subresource = |name: &[u8]| std::str::from_utf8(name).is_ok_and(version2::is_subresource);
+    let mut decoded = parameters(head.query()).into_iter().filter(|(name, _)| is_subresource(name));
+    decoded.any(|(_, value)| {
+        let names = value.split(|byte| *byte == b'&').skip(1).map(|piece| piece.split(|byte| *byte == b'=').next());
+        names.flatten().any(is_subresource)
+    })
 }

@@ -7,6 +7,7 @@
 //!
 //! Source: Amazon S3 Developer Guide, "Signing and Authenticating REST Requests".
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -112,6 +113,7 @@ pub(super) fn parse_header(head: &RequestHead, credentials: &str, now_ms: u64) -
     if moment.ms().abs_diff(now_ms) > MAX_SKEW_MS {
         return Err(AuthError::TimeTooSkewed { request_ms: moment.ms(), now_ms });
     }
+    check_subresources(head.raw_query, Place::Header)?;
     // `x-amz-date` is signed among its like.
     let has_amz_date = head.headers.get("x-amz-date").is_some_and(|value| !value.is_empty());
     let date = if has_amz_date { &b""[..] } else { value(head.headers, header::DATE) };
@@ -145,6 +147,7 @@ pub(super) fn parse_query(head: &RequestHead, now_ms: u64) -> Result<Claim, Auth
     let (Some(access_key), Some(signature), Some(expires)) = (access_key, signature, expires) else {
         return Err(AuthError::IncompleteVersion2);
     };
+    check_subresources(head.raw_query, Place::Query)?;
     if !expires.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(AuthError::InvalidExpires(expires));
     }
@@ -248,11 +251,29 @@ fn amz_headers<'a>(headers: &'a HeaderMap, of_query: &'a [(HeaderName, HeaderVal
     found
 }
 
+/// The subresources of a query, decoded.
+fn subresources(raw_query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> {
+    query::pairs_as_sent(raw_query).filter(|(name, _)| is_named(name))
+}
+
+fn is_named(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(is_subresource)
+}
+
+/// Subresources are signed decoded, so that an escaped `&` or `=` is signed like one that separates. Whoever has a
+/// signature must not make another request of it: a value that could be the next subresource, too, is refused.
+fn check_subresources(raw_query: &str, place: Place) -> Result<(), AuthError> {
+    let name_of = |piece: &[u8]| piece.split(|byte| *byte == b'=').next().is_some_and(is_named);
+    let is_ambiguous = |value: Cow<'_, [u8]>| value.split(|byte| *byte == b'&').skip(1).any(name_of);
+    if subresources(raw_query).filter_map(|(_, value)| value).any(is_ambiguous) {
+        return Err(AuthError::malformed(place, "a parameter could be taken for another one as it is signed."));
+    }
+    Ok(())
+}
+
 /// `?name=value&...` of the subresources, sorted by name, decoded.
 fn write_subresources(out: &mut Vec<u8>, raw_query: &str, keeps_equals: bool) {
-    let mut named: Vec<_> = query::pairs_as_sent(raw_query)
-        .filter(|(name, _)| std::str::from_utf8(name).is_ok_and(is_subresource))
-        .collect();
+    let mut named: Vec<_> = subresources(raw_query).collect();
     named.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (index, (name, value)) in named.iter().enumerate() {
         out.push(if index == 0 { b'?' } else { b'&' });

@@ -334,3 +334,34 @@ fn a_body_that_is_announced_is_checked() {
     sign("STREAMING-AWS4-HMAC-SHA256-PAYLOAD").is_refused(Code::InvalidArgument);
     sign("nonsense").is_refused(Code::InvalidArgument);
 }
+
+#[test]
+fn one_signature_is_not_good_for_two_queries_that_are_one_when_they_are_decoded() {
+    let query = |query: &str| format!("AWSAccessKeyId={ACCESS_KEY}&Expires=1175139620&{query}");
+    let signed = |sent: &str, string: &str| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(SECRET_KEY.as_bytes()).unwrap();
+        mac.update(format!("GET\n\n\n1175139620\n/b/k{string}").as_bytes());
+        let signature = super::super::sign::uri_encode(&BASE64.encode(mac.finalize().into_bytes()));
+        Sent::new(&format!("GET /b/k?{}&Signature={signature}", query(sent)), "", &[]).verify_by(
+            &Rules { version2: true, ..Rules::s3("us-east-1") },
+            SECRET_KEY,
+            NOW_MS,
+        )
+    };
+    let one = "?response-content-type=a&uploadId=b";
+    assert!(signed("response-content-type=a&uploadId=b", one).is_ok());
+    assert_eq!(
+        signed("response-content-type=a%26uploadId=b", one).unwrap_err().code,
+        Code::AuthorizationQueryParametersError
+    );
+    assert_eq!(
+        signed("response-content-type=a%26uploadId%3Db", one).unwrap_err().code,
+        Code::AuthorizationQueryParametersError
+    );
+    let other = "?response-content-disposition=attachment";
+    assert!(signed("response-content-disposition=attachment", other).is_ok());
+    assert!(signed("response-content-disposition%3Dattachment", other).is_err());
+    // What names no parameter is part of a value like anything else.
+    let file = "?response-content-disposition=attachment; filename=\"a&b=c&acl.txt\"";
+    assert!(signed("response-content-disposition=attachment;+filename=%22a%26b%3Dc%26acl.txt%22", file).is_ok());
+}
