@@ -16,7 +16,7 @@ use http::Method;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Client, DiskService, Disks, RepairService, ServiceError, mdns};
-use crate::cluster::Secret;
+use crate::cluster::{Ballot, Secret};
 use crate::types::{ClusterId, ClusterMap, DiskId, Epoch, Life, Relation, Stamp};
 use crate::wire::{Context, Hello, Overview, Place, Signer, View, message, path};
 use call::Body;
@@ -230,11 +230,11 @@ impl Remote {
         answer.message(message::MAX_ANSWER_LEN).await
     }
 
-    /// The id of a node that waits for a cluster to be formed.
+    /// What a node says that waits for a cluster to be formed.
     ///
     /// # Errors
     /// See [`CallError`]; a node that does not wait has no such route.
-    pub async fn waiting(&self, address: &str) -> Result<u64, CallError> {
+    pub async fn waiting(&self, address: &str) -> Result<Ballot, CallError> {
         let answer = self.call(address, Method::GET, path::WAITING, Body::Empty, VIEW_TIMEOUT).await?;
         answer.message(message::MAX_ANSWER_LEN).await
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::StartError;
+use super::ballot::Ballot;
 use super::identity::{self, Found, Founder, Identity, Sibling};
 use super::peers::{Kept, OLD_COPY};
 use crate::types::{ClusterId, DiskId, GroupId, Life, NodeId, ROOT_GROUP, ReplicaId};
@@ -51,13 +52,14 @@ pub enum Founding {
     Node(ClusterId),
 }
 
-/// Whether any of the directories is a disk of a cluster that was formed, and of which. Nothing is written.
+/// Whether any of the directories is a disk of a cluster, and of which: one that this node began to form counts, for
+/// nobody else forms it. Nothing is written.
 ///
 /// # Errors
 /// See [`StartError`]: what must not be touched.
 pub fn survey(paths: &[PathBuf]) -> Result<Option<ClusterId>, StartError> {
     let seen = Seen::look(paths)?;
-    Ok(seen.disks().find(|identity| identity.formed).map(|identity| identity.cluster))
+    Ok(seen.disks().next().map(|identity| identity.cluster))
 }
 
 /// Looks at all directories, refuses what must not be touched, locks the others and gives identities to the new ones:
@@ -346,6 +348,10 @@ fn form(paths: &[PathBuf], seen: &Seen, founding: Founding) -> Result<Claim, Sta
             _ => return Err(StartError::Locked(path.clone())),
         };
         present.push(Directory { path: path.clone(), identity, _lock: lock });
+    }
+    // It has a cluster now, and waits no more.
+    for path in paths {
+        Ballot::forget(path).map_err(|error| StartError::io(path, &error))?;
     }
     // Where it is another node of a cluster nothing is left to be done: the cluster hears of it when it runs.
     Ok(Claim { forming: present.iter().any(|directory| !directory.identity.formed), present, absent: Vec::new() })

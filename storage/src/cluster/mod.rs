@@ -4,6 +4,7 @@
 //! Reads and writes only the small files at the top of a directory; what lies in `chunks` and `meta` is not its
 //! business.
 
+pub mod ballot;
 pub mod controller;
 pub mod directory;
 mod error;
@@ -12,6 +13,7 @@ pub mod peers;
 pub mod recovery;
 pub mod secret;
 
+pub use ballot::Ballot;
 pub use directory::{Claim, Directory, Founding, claim, survey};
 pub use error::StartError;
 pub use identity::{Founder, Identity, Sibling};

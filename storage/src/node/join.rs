@@ -1,19 +1,22 @@
 //! How a node with empty directories comes into a cluster: it asks the addresses it was given until a node of a cluster
-//! answers. It never forms one, unless it was told how many nodes there are to be: then that of the lowest id does, once
-//! all of them wait.
+//! answers. It never forms one, unless it was told how many nodes there are to be: then the one does to which so many of
+//! them have granted it (`cluster::ballot`).
 
-use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
+use super::blocking;
 use super::options::NodeOptions;
 use crate::client::mdns;
 use crate::client::remote::{CallError, Remote, resolve};
-use crate::cluster::{Founding, Secret, StartError};
+use crate::cluster::ballot::Next;
+use crate::cluster::{Ballot, Founding, Secret, StartError};
 use crate::server::{self, Server};
 use crate::types::{ClusterId, Epoch};
 use crate::wire::View;
@@ -38,15 +41,14 @@ pub async fn found(
     if options.join.is_empty() {
         return Ok((cluster, None));
     }
-    let id: u64 = rand::random();
     let remote = Remote::new(secret, "joining").map_err(|error| StartError::Join(error.to_string()))?;
     let waiting = match options.bootstrap_expect {
-        Some(_) => Some(serve_waiting(id, secret, listener)?),
+        Some(expected) => Some(Waiting::begin(expected, &options.directories, secret, listener).await?),
         None => None,
     };
     let mut told: Option<Instant> = None;
     let found = loop {
-        let mut ids = BTreeSet::from([id]);
+        let mut others = Vec::new();
         let mut failures = Vec::new();
         let mut view = None;
         let addresses = resolve(&options.join).await;
@@ -58,9 +60,7 @@ pub async fn found(
                     view = Some(*found);
                     break;
                 }
-                Heard::Waiting(other) => {
-                    ids.insert(other);
-                }
+                Heard::Waiting(other) => others.push(other),
                 // One that was found on the LAN may be of any cluster.
                 Heard::Refusal(text) if mdns::is_among(&options.join) => failures.push(format!("{address}: {text}")),
                 Heard::Refusal(text) => return Err(refused(address, &text)),
@@ -70,28 +70,77 @@ pub async fn found(
         if let Some(view) = view {
             break (Founding::Node(view.map.cluster), Some(view));
         }
-        let all_wait = options.bootstrap_expect.is_some_and(|expected| ids.len() >= expected);
-        if all_wait && ids.first() == Some(&id) {
+        if let Some(waiting) = &waiting
+            && waiting.forms(&others).await?
+        {
             break (cluster, None);
         }
         if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             told = Some(Instant::now());
             let failure = failures.join("; ");
-            tracing::info!(%failure, waiting = ids.len(), "no node of a cluster answers yet; still trying");
+            let ballot = waiting.as_ref().map(|waiting| *waiting.ballot.lock());
+            tracing::info!(%failure, ?ballot, heard = ?others, "no node of a cluster answers yet; still trying");
         }
         tokio::time::sleep(PAUSE).await;
     };
-    if let Some(server) = waiting {
-        server.stop(SERVER_GRACE).await;
+    if let Some(waiting) = waiting {
+        waiting.server.stop(SERVER_GRACE).await;
     }
     Ok(found)
+}
+
+/// A node that waits for a cluster to be formed, and tells the others what it has granted.
+struct Waiting {
+    expected: usize,
+    directory: PathBuf,
+    /// As it is on disk.
+    ballot: Arc<Mutex<Ballot>>,
+    server: Server,
+}
+
+impl Waiting {
+    async fn begin(
+        expected: usize,
+        directories: &[PathBuf],
+        secret: &Secret,
+        listener: &std::net::TcpListener,
+    ) -> Result<Self, StartError> {
+        let directories = directories.to_vec();
+        let begin = move || {
+            let directory = Ballot::place(&directories).ok_or(StartError::NoDirectory)?.to_owned();
+            match Ballot::load_or_make(&directory) {
+                Ok(ballot) => Ok((directory, Arc::new(Mutex::new(ballot)))),
+                Err(error) => Err(StartError::io(directory, &error)),
+            }
+        };
+        let (directory, ballot) = blocking(begin).await??;
+        let listen = |source| StartError::Listen { address: "the socket".to_owned(), source };
+        let listener = listener.try_clone().and_then(TcpListener::from_std).map_err(listen)?;
+        let server = Server::start(listener, server::waiting_router(ballot.clone(), secret))?;
+        Ok(Self { expected, directory, ballot, server })
+    }
+
+    /// Whether this node forms the cluster, after it has heard these.
+    async fn forms(&self, others: &[Ballot]) -> Result<bool, StartError> {
+        let ballot = *self.ballot.lock();
+        match ballot.next(others, self.expected) {
+            Next::Form => return Ok(true),
+            Next::Wait => {}
+            Next::Change(ballot) => {
+                let place = self.directory.clone();
+                blocking(move || ballot.store(&place).map_err(|error| StartError::io(place, &error))).await??;
+                *self.ballot.lock() = ballot;
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// What a node says to one that looks for a cluster.
 enum Heard {
     Cluster(Box<View>),
-    /// It waits, too; its id.
-    Waiting(u64),
+    /// It waits, too.
+    Waiting(Ballot),
     Refusal(String),
     Nothing(String),
 }
@@ -102,7 +151,7 @@ async fn ask<'a>(remote: &Remote, address: &'a str) -> (&'a str, Heard) {
         Ok(_) => Heard::Nothing("it is forming its cluster".to_owned()),
         Err(CallError::Unauthorized(text)) => Heard::Refusal(text),
         Err(CallError::Typed { text, .. }) => match remote.waiting(address).await {
-            Ok(id) => Heard::Waiting(id),
+            Ok(ballot) => Heard::Waiting(ballot),
             Err(_) => Heard::Nothing(text),
         },
         Err(error) => Heard::Nothing(error.to_string()),
@@ -143,12 +192,6 @@ fn refused(address: &str, text: &str) -> StartError {
     } else {
         format!("the cluster secret here is not that of the node at {address}; set CAIRN_CLUSTER_SECRET")
     })
-}
-
-fn serve_waiting(id: u64, secret: &Secret, listener: &std::net::TcpListener) -> Result<Server, StartError> {
-    let listen = |source| StartError::Listen { address: "the socket".to_owned(), source };
-    let listener = listener.try_clone().and_then(TcpListener::from_std).map_err(listen)?;
-    Server::start(listener, server::waiting_router(id, secret))
 }
 
 /// The address under which others reach this node, where it listens everywhere: that of the way to `join`, or to the

@@ -283,7 +283,7 @@ async fn introduce(
         return Ok((alone, None));
     }
     let paths = options.directories.clone();
-    let formed = blocking(move || survey(&paths)).await??;
+    let known = blocking(move || survey(&paths)).await??;
     let secret = match &options.secret {
         Some(secret) => secret.clone(),
         None => {
@@ -294,7 +294,7 @@ async fn introduce(
             kept.ok_or_else(missing)?
         }
     };
-    match formed {
+    match known {
         Some(cluster) => join::check_cluster(options, &secret, cluster).await.map(|()| (alone, None)),
         None => join::found(options, &secret, listener).await,
     }
@@ -435,6 +435,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[cfg(test)]
 #[path = "node_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "join_test.rs"]
+mod join_tests;
 
 #[cfg(test)]
 #[path = "voters_test.rs"]

@@ -16,10 +16,11 @@ use axum::Router;
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::client::{Disks, MetaService, RepairService};
-use crate::cluster::Secret;
+use crate::cluster::{Ballot, Secret};
 use crate::types::DiskId;
 use crate::wire::{Context, Hello, Place, Stale, Verifier, path};
 
@@ -124,12 +125,16 @@ pub fn router(backend: Arc<dyn Backend>, secret: &Secret) -> Router {
         .with_state(state)
 }
 
-/// The routes of a node that waits for a cluster to be formed: it tells its id to those who know the secret.
-pub fn waiting_router(id: u64, secret: &Secret) -> Router {
+/// The routes of a node that waits for a cluster to be formed: it tells its ballot to those who know the secret.
+pub fn waiting_router(ballot: Arc<Mutex<Ballot>>, secret: &Secret) -> Router {
     let verifier = Arc::new(Verifier::new(secret));
     let answer = move |request: axum::extract::Request| {
-        let verifier = verifier.clone();
-        async move { admission::prove_to(&verifier, &request).map_err(admission::unproven).and_then(|_| reply::answer(&id)) }
+        let (verifier, ballot) = (verifier.clone(), ballot.clone());
+        async move {
+            admission::prove_to(&verifier, &request).map_err(admission::unproven)?;
+            let ballot = *ballot.lock();
+            reply::answer(&ballot)
+        }
     };
     let refuse =
         || async { reply::Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, "unavailable", "waiting to join") };

@@ -12,7 +12,7 @@ pub const VIEW: &str = "/v1/map";
 pub const HELLO: &str = "/v1/hello";
 /// GET: a [`super::Overview`].
 pub const OVERVIEW: &str = "/v1/overview";
-/// GET: the id of a node that waits for a cluster to be formed.
+/// GET: the [`crate::cluster::Ballot`] of a node that waits for a cluster to be formed.
 pub const WAITING: &str = "/v1/waiting";
 /// POST: a message of Raft, opaque here.
 pub const RAFT: &str = "/v1/raft";
