@@ -63,7 +63,9 @@ pub async fn call_long(endpoint: &Endpoint, method: Method, path: &str, query: &
 
 /// Whether the answer took too long: to ask again would take as long.
 pub fn is_late(error: &Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout))
+    // A connection that is not made is soon given up, and worth another try.
+    let is_late = |error: &reqwest::Error| error.is_timeout() && !error.is_connect();
+    error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(is_late))
 }
 
 /// Asks a health address.

@@ -92,8 +92,8 @@ impl std::ops::Deref for Document {
 }
 
 impl Request {
-    /// Reads the body to its end, as far as the operation's row allows, and checks all that was said of it: the signature's hash,
-    /// `Content-MD5`, a checksum.
+    /// Reads the body to its end, as far as the operation's row allows, and checks all that was said of it: the signature's
+    /// hash, `Content-MD5`, a checksum.
     ///
     /// # Errors
     /// `MaxMessageLengthExceeded`, `IncompleteBody`, `RequestTimeout`, `SlowDown` where too many documents are being

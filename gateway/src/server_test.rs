@@ -238,10 +238,19 @@ async fn past_the_bound_of_connections_only_health_is_served() {
         health.write_all(LIVE).await.unwrap();
         assert!(read_answer(&mut health).await.unwrap().starts_with("HTTP/1.1 200"));
         assert!(is_closed(&mut health).await);
-        let mut other = TcpStream::connect(server.address).await.unwrap();
-        other.write_all(b"GET /_cairn/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-        is_refused(&mut other, "503", "SlowDown").await;
-        assert!(is_closed(&mut other).await);
+        // What only looks like health among it: a key of a bucket, a write, the rest of what is our own.
+        for request in [
+            "GET /_cairn/healthy HTTP/1.1\r\nhost: localhost",
+            "GET /_cairn/health/other HTTP/1.1\r\nhost: localhost",
+            "GET /_cairn/health/live HTTP/1.1\r\nhost: bucket.localhost",
+            "PUT /_cairn/health/live HTTP/1.1\r\nhost: bucket.localhost\r\ncontent-length: 0",
+            "POST /_cairn/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0",
+        ] {
+            let mut other = TcpStream::connect(server.address).await.unwrap();
+            other.write_all(format!("{request}\r\n\r\n").as_bytes()).await.unwrap();
+            is_refused(&mut other, "503", "SlowDown").await;
+            assert!(is_closed(&mut other).await);
+        }
         // Both are as before, and there is room again when one has gone.
         for stream in &mut held {
             stream.write_all(LIVE).await.unwrap();

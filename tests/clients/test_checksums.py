@@ -260,10 +260,20 @@ def test_parts_of_several_algorithms_become_no_object(s3, bucket, with_headers):
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     upload = create()
-    parts = [put(upload, 1, "CRC64NVME"), put(upload, 2, "CRC32")]
+    parts = [put(upload, 1, "CRC32C"), put(upload, 2, "CRC32")]
     named = {"Bucket": bucket, "Key": "key", "UploadId": upload}
     with error("InvalidRequest", 400):
         s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
-    parts[1] = put(upload, 2, "CRC64NVME")
+    parts = [put(upload, number, "CRC64NVME") for number in (1, 2)]
     answer = s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
     assert (answer["ChecksumCRC64NVME"], answer["ChecksumType"]) == (of("CRC64NVME", body * 2), "FULL_OBJECT")
+
+    # The default, which a part gets that comes without one, is no mix: the object has none.
+    upload = create()
+    s3.put_object(Bucket=bucket, Key="source", Body=body)
+    copied = s3.upload_part_copy(
+        Bucket=bucket, Key="key", UploadId=upload, PartNumber=2, CopySource={"Bucket": bucket, "Key": "source"}
+    )["CopyPartResult"]["ETag"]
+    parts = [put(upload, 1, "CRC32"), {"PartNumber": 2, "ETag": copied}]
+    s3.complete_multipart_upload(Bucket=bucket, Key="key", UploadId=upload, MultipartUpload={"Parts": parts})
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == body * 2

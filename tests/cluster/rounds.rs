@@ -150,6 +150,12 @@ impl Ground {
 
     /// What has to be so before clients come.
     async fn prepare(&mut self, fault: Fault) {
+        if fault == Fault::Clock && self.is_long {
+            // Where its clock was further ahead before, the header that shows it would say so still.
+            self.cluster.terminate(0).await;
+            self.cluster.restart(0);
+            self.cluster.wait_until_healthy(PATIENCE).await;
+        }
         if fault == Fault::PowerCut {
             self.stop_all().await;
             self.power = Some(Power::give(&self.cluster).expect("it could be mounted before"));

@@ -236,7 +236,6 @@ pub fn sigv4_header(data: &[u8]) -> bool {
     true
 }
 
-#[allow(clippy::expect_used, reason = "this is a test")]
 pub fn sigv4_query(data: &[u8]) -> bool {
     let Some(head) = unsigned(data) else { return false };
     let request =

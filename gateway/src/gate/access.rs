@@ -5,8 +5,10 @@ use std::sync::Arc;
 use cairn_storage::meta::record::{DirectoryEntry, DirectoryState};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::BucketId;
+use http::HeaderValue;
+use parking_lot::Mutex;
 
-use super::{Asked, Caller, Pass, judge};
+use super::{Asked, Caller, Pass, check_owner, judge};
 use crate::error::S3Error;
 use crate::gateway::{Gateway, no_such_bucket};
 
@@ -17,42 +19,54 @@ pub struct Access {
     actions: &'static [&'static str],
     bucket: String,
     key: String,
-    found: Found,
-}
-
-struct Found {
-    entry: Arc<DirectoryEntry>,
-    /// It comes from the root group, just now.
-    fresh: bool,
+    /// `x-amz-expected-bucket-owner`.
+    expected_owner: Option<HeaderValue>,
+    /// As it was first.
+    opened: Arc<DirectoryEntry>,
+    /// As it was last found.
+    found: Mutex<Arc<DirectoryEntry>>,
 }
 
 impl Access {
-    /// Looks the bucket up and judges. A cached entry may be out of date, so that only the root group denies.
+    /// Looks the bucket up and judges. A cached entry may be out of date, so that only the root group denies, and says
+    /// whose the bucket is where one owner is expected.
     pub(super) async fn open(
         gateway: &Gateway,
         caller: &Caller,
         actions: &'static [&'static str],
-        bucket: &str,
-        key: &str,
+        (bucket, key): (&str, &str),
+        expected_owner: Option<&HeaderValue>,
     ) -> Result<Self, S3Error> {
-        let allowed = |entry: &DirectoryEntry| actions.iter().try_for_each(|action| allow(caller, action, entry, key));
-        let found = match gateway.cached_bucket(bucket) {
-            Some(entry) if allowed(&entry).is_ok() => Found { entry, fresh: false },
-            _ => {
+        let judged = |entry: &DirectoryEntry| judge_all(caller, actions, entry, key, expected_owner);
+        let cached = gateway.cached_bucket(bucket).filter(|_| expected_owner.is_none());
+        let entry = match cached.filter(|entry| judged(entry).is_ok()) {
+            Some(entry) => entry,
+            None => {
                 let entry = ask(gateway, bucket).await?;
-                allowed(&entry)?;
-                Found { entry, fresh: true }
+                judged(&entry)?;
+                entry
             }
         };
-        let (gateway, caller) = (gateway.clone(), caller.clone());
-        Ok(Self { gateway, caller, actions, bucket: bucket.to_owned(), key: key.to_owned(), found })
+        Ok(Self {
+            gateway: gateway.clone(),
+            caller: caller.clone(),
+            actions,
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            expected_owner: expected_owner.cloned(),
+            found: Mutex::new(entry.clone()),
+            opened: entry,
+        })
     }
 
-    /// The same, from the root group: for what has to be true of the bucket that is used.
-    pub(super) async fn anew(mut self) -> Result<Self, S3Error> {
+    /// The bucket as the root group knows it now, if the caller may do with it what was asked for.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
+    pub async fn find(&self) -> Result<Arc<DirectoryEntry>, S3Error> {
         let entry = ask(&self.gateway, &self.bucket).await?;
-        self.found = self.judged(entry)?;
-        Ok(self)
+        judge_all(&self.caller, self.actions, &entry, &self.key, self.expected_owner.as_ref())?;
+        Ok(entry)
     }
 
     pub fn gateway(&self) -> &Gateway {
@@ -75,7 +89,7 @@ impl Access {
     /// The bucket's directory entry; may come from the cache (the group has the last word). For what must be known
     /// before a body is read: the group.
     pub fn entry(&self) -> &DirectoryEntry {
-        &self.found.entry
+        &self.opened
     }
 
     /// For what goes to the root group about this bucket.
@@ -88,21 +102,19 @@ impl Access {
     /// # Errors
     /// `AccessDenied`.
     pub fn also(&self, action: &str, key: &str) -> Result<(), S3Error> {
-        allow(&self.caller, action, &self.found.entry, key)
+        allow(&self.caller, action, &self.found.lock(), key)
     }
 
-    /// Asks the bucket's group. A cached directory entry is only a hint: where the group does not know the bucket's id,
-    /// the root group is asked, and what it says is judged anew, before it is `NoSuchBucket`.
+    /// Asks the bucket's group. A directory entry is only a hint: where the group does not know the bucket's id, the root
+    /// group is asked, and what it says is judged anew, before it is `NoSuchBucket`.
     pub async fn query(&self, query: impl Fn(BucketId) -> Query) -> Result<(Arc<DirectoryEntry>, Answer), S3Error> {
-        let client = self.gateway.client(self.pass());
-        let mut entry = self.found.entry.clone();
-        let mut fresh = self.found.fresh;
         loop {
-            let answer = client.query(entry.group, query(entry.id)).await?;
+            let entry = self.found.lock().clone();
+            let answer = self.gateway.client(self.pass()).query(entry.group, query(entry.id)).await?;
             if !is_unknown_bucket(&answer) {
                 return Ok((entry, answer));
             }
-            Found { entry, fresh } = self.find_again(&entry, fresh).await?;
+            self.find_again(&entry).await?;
         }
     }
 
@@ -112,35 +124,40 @@ impl Access {
         &self,
         command: impl Fn(BucketId) -> Command,
     ) -> Result<(Arc<DirectoryEntry>, Result<Outcome, Rejection>), S3Error> {
-        let client = self.gateway.client(self.pass());
-        let mut entry = self.found.entry.clone();
-        let mut fresh = self.found.fresh;
         loop {
-            let result = client.command(entry.group, command(entry.id)).await?;
+            let entry = self.found.lock().clone();
+            let result = self.gateway.client(self.pass()).command(entry.group, command(entry.id)).await?;
             if !matches!(result, Err(Rejection::UnknownBucket)) {
                 return Ok((entry, result));
             }
-            Found { entry, fresh } = self.find_again(&entry, fresh).await?;
+            self.find_again(&entry).await?;
         }
     }
 
     /// After the group said that it does not know the bucket of `entry`.
-    async fn find_again(&self, entry: &DirectoryEntry, fresh: bool) -> Result<Found, S3Error> {
+    async fn find_again(&self, entry: &DirectoryEntry) -> Result<(), S3Error> {
         self.gateway.forget_bucket(&self.bucket);
-        if fresh {
-            // The root group had it a moment ago: it is being deleted.
+        let again = self.find().await?;
+        if again.id == entry.id {
+            // It is being deleted.
             return Err(no_such_bucket(&self.bucket));
         }
-        let again = self.judged(ask(&self.gateway, &self.bucket).await?)?;
-        if again.entry.id == entry.id { Err(no_such_bucket(&self.bucket)) } else { Ok(again) }
+        *self.found.lock() = again;
+        Ok(())
     }
+}
 
-    fn judged(&self, entry: Arc<DirectoryEntry>) -> Result<Found, S3Error> {
-        for action in self.actions {
-            allow(&self.caller, action, &entry, &self.key)?;
-        }
-        Ok(Found { entry, fresh: true })
-    }
+/// # Errors
+/// `AccessDenied`.
+fn judge_all(
+    caller: &Caller,
+    actions: &[&str],
+    entry: &DirectoryEntry,
+    key: &str,
+    expected_owner: Option<&HeaderValue>,
+) -> Result<(), S3Error> {
+    actions.iter().try_for_each(|action| allow(caller, action, entry, key))?;
+    expected_owner.map_or(Ok(()), |expected| check_owner(expected, entry.owner))
 }
 
 fn allow(caller: &Caller, action: &str, entry: &DirectoryEntry, key: &str) -> Result<(), S3Error> {
@@ -159,6 +176,7 @@ fn is_unknown_bucket(answer: &Answer) -> bool {
     matches!(
         answer,
         Answer::Bucket(None)
+            | Answer::BucketSettings { bucket: None, .. }
             | Answer::Object { bucket: None, .. }
             | Answer::List { bucket: None, .. }
             | Answer::Upload { bucket: None, .. }

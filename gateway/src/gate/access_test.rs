@@ -12,7 +12,7 @@ async fn code<T>(result: impl Future<Output = Result<T, S3Error>>) -> Code {
 }
 
 async fn open(gateway: &Gateway, user: &UserRecord, bucket: &str) -> Result<Access, S3Error> {
-    Access::open(gateway, &Arc::new(Identity::from(user)), &["s3:GetObject"], bucket, "k").await
+    Access::open(gateway, &Arc::new(Identity::from(user)), &["s3:GetObject"], (bucket, "k"), None).await
 }
 
 async fn query(gateway: &Gateway, user: &UserRecord, bucket: &str) -> Result<(Arc<DirectoryEntry>, Answer), S3Error> {
@@ -98,4 +98,36 @@ async fn a_reserved_bucket_does_not_exist_yet() {
     fake.add_bucket("b", anna.id);
     fake.0.lock().directory.get_mut("b").unwrap().state = DirectoryState::Creating;
     assert_eq!(code(open(&gateway, &anna, "b")).await, Code::NoSuchBucket);
+}
+
+#[tokio::test]
+async fn what_was_found_again_is_kept() {
+    let fake = Fake::default();
+    let gateway = fake.gateway();
+    let anna = fake.add_user("anna", false);
+    let old = fake.add_bucket("b", anna.id);
+    let access = open(&gateway, &anna, "b").await.unwrap();
+    fake.0.lock().buckets.remove(&old);
+    let new = fake.add_bucket("b", anna.id);
+    assert_eq!(access.query(|bucket| Query::Bucket { bucket }).await.unwrap().0.id, new);
+    let asked = fake.0.lock().root_queries;
+    let (entry, sealed) = access.command(|bucket| Command::SealBucket { bucket }).await.unwrap();
+    assert_eq!((entry.id, sealed.is_ok()), (new, true));
+    assert_eq!(fake.0.lock().root_queries, asked, "the dead bucket is not asked again");
+}
+
+#[tokio::test]
+async fn an_expected_owner_holds_for_what_is_found_again_too() {
+    let fake = Fake::default();
+    let gateway = fake.gateway();
+    let (anna, root) = (fake.add_user("anna", false), fake.add_user("root", true));
+    let old = fake.add_bucket("b", anna.id);
+    let caller = Arc::new(Identity::from(&*root));
+    let expected = HeaderValue::try_from(anna.id.to_string()).unwrap();
+    let access = Access::open(&gateway, &caller, &["s3:GetObject"], ("b", "k"), Some(&expected)).await.unwrap();
+    fake.0.lock().buckets.remove(&old);
+    fake.add_bucket("b", root.id);
+    assert_eq!(code(access.query(|bucket| Query::Bucket { bucket })).await, Code::AccessDenied);
+    let opened = Access::open(&gateway, &caller, &["s3:GetObject"], ("b", "k"), Some(&expected));
+    assert_eq!(code(opened).await, Code::AccessDenied);
 }

@@ -80,12 +80,9 @@ fn admit_to_service(row: &Row, request: &Request) -> Result<Pass, S3Error> {
 /// # Errors
 /// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
 async fn admit(gateway: &Gateway, row: &Row, request: &Request, version: &Version) -> Result<Access, S3Error> {
-    let actions = row.actions(version);
-    let access = Access::open(gateway, &request.caller, actions, &request.bucket, &request.key).await?;
-    match request.headers.get(EXPECTED_OWNER) {
-        Some(expected) => expect_owner(access, expected).await,
-        None => Ok(access),
-    }
+    let expected = request.headers.get(EXPECTED_OWNER);
+    let resource = (request.bucket.as_str(), request.key.as_str());
+    Access::open(gateway, &request.caller, row.actions(version), resource, expected).await
 }
 
 /// The way to the source of a copy; `target` shows that the caller may write, as who may not learns nothing of it.
@@ -97,11 +94,8 @@ pub async fn admit_to_source(target: &Access, source: &CopySource, headers: &Hea
         Version::Current => &["s3:GetObject"],
         Version::Null | Version::Id(_) => &["s3:GetObjectVersion"],
     };
-    let access = Access::open(target.gateway(), target.caller(), actions, &source.bucket, &source.key).await?;
-    match headers.get(EXPECTED_SOURCE_OWNER) {
-        Some(expected) => expect_owner(access, expected).await,
-        None => Ok(access),
-    }
+    let expected = headers.get(EXPECTED_SOURCE_OWNER);
+    Access::open(target.gateway(), target.caller(), actions, (&source.bucket, &source.key), expected).await
 }
 
 /// The admin API and the metrics are root's.
@@ -117,14 +111,7 @@ pub fn admit_to_admin(caller: &Caller) -> Result<Pass, S3Error> {
 /// # Errors
 /// As [`admit`].
 pub async fn admit_to_object(gateway: &Gateway, caller: &Caller, bucket: &str, key: &str) -> Result<Access, S3Error> {
-    Access::open(gateway, caller, &["s3:GetObject"], bucket, key).await
-}
-
-/// The root group is asked anew: what is cached of a name may be another bucket's by now.
-async fn expect_owner(access: Access, expected: &HeaderValue) -> Result<Access, S3Error> {
-    let access = access.anew().await?;
-    check_owner(expected, access.entry().owner)?;
-    Ok(access)
+    Access::open(gateway, caller, &["s3:GetObject"], (bucket, key), None).await
 }
 
 fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {

@@ -99,11 +99,18 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if own::is_health(request.uri().path()) {
-            return self.answer(request).await;
-        }
-        let slow_down = "Too many connections. Please reduce your request rate.";
-        self.answer_by(request, async |_, _, _| Err(S3Error::with(Code::SlowDown, slow_down))).await
+        self.answer_by(request, async |mut head, _, progress| {
+            self.check_head(&head)?;
+            let host = host::take(&mut head)?;
+            let domains = &self.0.gateway.settings().domains;
+            let target = Target::parse(&host, head.uri.path(), head.uri.query(), domains)?;
+            if let Some(said) = own::health(&self.0, &head.method, &target).await {
+                progress.operation = "Own";
+                return Ok(said);
+            }
+            Err(S3Error::with(Code::SlowDown, "Too many connections. Please reduce your request rate."))
+        })
+        .await
     }
 
     /// A whole message in the place of one that hyper would answer with by itself, to a request that it cannot read.

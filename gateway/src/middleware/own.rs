@@ -16,9 +16,18 @@ use crate::{admin, gate};
 /// In the place of a bucket.
 pub(super) const SPACE: &str = "_cairn";
 
-/// Whether it is asked for health, by its raw path.
-pub(super) fn is_health(path: &str) -> bool {
-    path.starts_with("/_cairn/health/")
+/// What is said of health, to whoever asks; `None` where it is asked for something else.
+pub(super) async fn health(service: &Inner, method: &Method, target: &Target) -> Option<Response<Body>> {
+    let is_own = target.bucket == SPACE && !target.virtual_host;
+    if !is_own || !matches!(*method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    match target.key.as_str() {
+        "health/live" => Some(plain(StatusCode::OK, "live\n")),
+        "health/ready" if service.ready.get().await => Some(plain(StatusCode::OK, "ready\n")),
+        "health/ready" => Some(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
+        _ => None,
+    }
 }
 
 /// Answers what needs no signature; everything else needs root's.
@@ -29,15 +38,11 @@ pub(super) async fn answer(
     body: Body,
     progress: &mut Progress,
 ) -> Reply {
-    let Inner { gateway, hooks, ready, rules, .. } = service;
+    let Inner { gateway, hooks, rules, .. } = service;
     progress.form = Form::Json;
     progress.operation = "Own";
-    let asks = matches!(head.method, Method::GET | Method::HEAD);
-    match target.key.as_str() {
-        "health/live" if asks => return Ok(plain(StatusCode::OK, "live\n")),
-        "health/ready" if asks && ready.get().await => return Ok(plain(StatusCode::OK, "ready\n")),
-        "health/ready" if asks => return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
-        _ => {}
+    if let Some(said) = health(service, &head.method, &target).await {
+        return Ok(said);
     }
     let signed = authenticate::authenticate(gateway, rules, &mut head, &target).await?;
     let pass = gate::admit_to_admin(&signed.caller)?;
@@ -46,7 +51,7 @@ pub(super) async fn answer(
         let message = "The admin API takes signatures of version 4 in the header only, and no presigned URLs.";
         return Err(S3Error::with(Code::AccessDenied, message));
     }
-    if target.key == "metrics" && asks {
+    if target.key == "metrics" && matches!(head.method, Method::GET | Method::HEAD) {
         return metrics(hooks).await;
     }
     progress.operation = "Admin";

@@ -26,7 +26,6 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
 
 /// A page, after a script of changes to what is in it. No bytes that were not written as a record's header at this place
 /// pass for one; and what says anything of a record under the right checksum is read as what it says.
-#[allow(clippy::expect_used, reason = "this is a test")]
 pub fn chunk_record(data: &[u8]) -> bool {
     let Some((len, rest)) = data.split_first() else { return false };
     let (script, page) = rest.split_at(usize::from(*len).min(rest.len()));
@@ -75,7 +74,6 @@ pub fn segment_seeds() -> Vec<Vec<u8>> {
 
 /// The salt and the number of a segment, after a script of changes to its first pages: as long as one of the two is
 /// whole, the header is what was written; otherwise there is none.
-#[allow(clippy::expect_used, reason = "this is a test")]
 pub fn segment_header(data: &[u8]) -> bool {
     let Some((len, rest)) = data.split_first() else { return false };
     let (script, fields) = rest.split_at(usize::from(*len).min(rest.len()));

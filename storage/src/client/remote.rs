@@ -260,17 +260,19 @@ impl Remote {
 
     /// Asks the nodes, one after the other, for the map.
     async fn refresh(&self) -> Result<(), CallError> {
-        let mut failure = CallError::Unreachable("no node".to_owned());
+        let (mut failure, mut refusal) = (None, None);
         for address in self.nodes() {
             match self.view(&address).await {
                 Ok(view) => match self.take(&address, view) {
                     Ok(()) => return Ok(()),
-                    Err(error) => failure = error,
+                    Err(error) => failure = Some(error),
                 },
-                Err(error) => failure = error,
+                Err(error @ CallError::Unauthorized(_)) => refusal = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
-        Err(failure)
+        // Only where all refuse the proof it is this process to blame.
+        Err(failure.or(refusal).unwrap_or_else(|| CallError::Unreachable("no node".to_owned())))
     }
 
     fn take(&self, from: &str, view: View) -> Result<(), CallError> {

@@ -144,6 +144,9 @@ pub(super) struct GroupState {
     /// The id that the next bucket gets. Root group only.
     pub next_bucket: u64,
     pub statistics: GroupStatistics,
+    /// When garbage was last made to count anew, or the time leapt in the grace time after that: until the grace time has
+    /// passed since, none is collected.
+    pub brought_ms: UnixMillis,
 }
 
 impl GroupState {
@@ -173,6 +176,7 @@ impl Default for GroupState {
             completed_from_ms: 0,
             next_bucket: 1,
             statistics: GroupStatistics::default(),
+            brought_ms: 0,
         }
     }
 }
@@ -208,13 +212,43 @@ impl From<GroupStateV1> for GroupState {
             completed_from_ms: old.completed_from_ms,
             next_bucket: old.next_bucket,
             statistics: old.statistics,
+            brought_ms: 0,
+        }
+    }
+}
+
+/// As it was stored before it had its last number: the same, one after the other.
+type GroupStateV2 = ([UnixMillis; 10], [UnixMillis; 10], [u64; 3], GroupStatistics);
+
+impl From<GroupStateV2> for GroupState {
+    fn from((times, issued_ms, last, statistics): GroupStateV2) -> Self {
+        let [time_ms, high_ms, grace_ms, grace_before_ms, grace_set_ms, ..] = times;
+        let [.., operations_from_ms, forgotten_ms, stamped_ms, calm_ms, newest_issued_ms] = times;
+        let [garbage_from_ms, completed_from_ms, next_bucket] = last;
+        Self {
+            time_ms,
+            high_ms,
+            grace_ms,
+            grace_before_ms,
+            grace_set_ms,
+            operations_from_ms,
+            forgotten_ms,
+            stamped_ms,
+            calm_ms,
+            newest_issued_ms,
+            issued_ms,
+            garbage_from_ms,
+            completed_from_ms,
+            next_bucket,
+            statistics,
+            brought_ms: 0,
         }
     }
 }
 
 impl Stored for GroupState {
     const WHAT: &'static str = "group state";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
         postcard::to_extend(self, out)
@@ -223,7 +257,8 @@ impl Stored for GroupState {
     fn read(version: u8, bytes: &[u8]) -> Option<Self> {
         match version {
             1 => exact::<GroupStateV1>(bytes).map(Self::from),
-            2 => exact(bytes),
+            2 => exact::<GroupStateV2>(bytes).map(Self::from),
+            3 => exact(bytes),
             _ => None,
         }
     }

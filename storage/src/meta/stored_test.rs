@@ -133,6 +133,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         completed_from_ms: 5,
         next_bucket: 6,
         statistics,
+        brought_ms: 25,
     };
     let upload = UploadRecord {
         id: UploadId([5; 16]),
@@ -157,7 +158,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         form(&version(), "2a199cba1f6265a4"),
         form(&Pointer { schema: 1, generation: 2 }, "f1f378c7efc66ada"),
-        form(&state, "fbc41154747edfe2"),
+        form(&state, "d9fa66809fae9f6b"),
         form(&Marker(Bytes::from_static(b"m")), "9eb95a95390c9310"),
         form(&StoredBucket::Kept(bucket()), "6d801f30ecd8cdca"),
         form(&StoredBucket::Purged, "2022ec9d571ba774"),
@@ -234,6 +235,18 @@ fn a_group_state_of_version_1_is_read() {
     assert_eq!((state.time_ms, state.high_ms, state.grace_ms, state.grace_now()), (1, 1, 2, 2));
     assert_eq!((state.operations_from_ms, state.forgotten_ms), (3, 3));
     assert_eq!((state.next_bucket, state.statistics.queued_repairs), (6, 7));
+}
+
+#[test]
+fn a_group_state_of_version_2_is_read() {
+    let mut bytes = vec![2, 1, 8, 2, 9, 10, 3, 11, 12, 13, 14];
+    bytes.extend((15..25).chain([4, 5, 6]).chain(1..=7));
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "fbc41154747edfe2", "as it was written");
+    let state: GroupState = decode(&bytes, b"").unwrap();
+    assert_eq!((state.time_ms, state.high_ms, state.issued_ms[9]), (1, 8, 24));
+    assert_eq!((state.next_bucket, state.statistics.queued_repairs, state.brought_ms), (6, 7, 0));
+    bytes.pop();
+    assert!(decode::<GroupState>(&bytes, b"").is_err(), "what is cut off is corrupt");
 }
 
 #[test]

@@ -190,7 +190,6 @@ pub fn proof_seeds() -> Vec<Vec<u8>> {
 
 /// A request as text, a line for each part that is signed, is signed, and then changed as the input says: what is taken
 /// of it is what was signed.
-#[allow(clippy::expect_used, reason = "this is a test")]
 pub fn wire_proof(data: &[u8]) -> bool {
     let Some((kind, script)) = data.split_first() else { return false };
     let Ok(secret) = Secret::new("a secret of the cluster") else { return false };

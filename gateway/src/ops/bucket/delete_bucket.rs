@@ -1,14 +1,13 @@
 //! DeleteBucket: the bucket's group seals it if it is empty, the root group frees the name, the group purges later.
 
 use axum::body::Body;
-use cairn_storage::meta::record::DirectoryState;
 use cairn_storage::meta::{Command, Rejection};
 use http::{Response, StatusCode};
 
 use super::{free, free_if_sealed};
 use crate::error::{Code, S3Error};
 use crate::gate::Access;
-use crate::gateway::{Gateway, unexpected};
+use crate::gateway::unexpected;
 use crate::request::{Reply, Request};
 
 pub async fn handle(access: Access, _: Request) -> Reply {
@@ -18,7 +17,7 @@ pub async fn handle(access: Access, _: Request) -> Reply {
         Ok((entry, Ok(_))) => free(gateway, access.pass(), &entry).await?,
         Ok((_, Err(Rejection::BucketNotEmpty))) => return Err(Code::BucketNotEmpty.into()),
         Ok((_, Err(_))) => return Err(unexpected("SealBucket")),
-        Err(error) if error.code == Code::NoSuchBucket => finish(gateway, &access, error).await?,
+        Err(error) if error.code == Code::NoSuchBucket => finish(&access, error).await?,
         Err(error) => return Err(error),
     }
     let mut response = Response::new(Body::empty());
@@ -27,12 +26,9 @@ pub async fn handle(access: Access, _: Request) -> Reply {
 }
 
 /// The bucket is no more. Where its name is not free yet, an earlier delete sealed it and did not come to its end, and
-/// this one is its repetition.
-async fn finish(gateway: &Gateway, access: &Access, no_such_bucket: S3Error) -> Result<(), S3Error> {
-    let entry = gateway.directory_entry(access.bucket()).await?;
-    let entry = entry.filter(|entry| entry.state == DirectoryState::Active && entry.owner == access.caller().id);
-    match entry {
-        Some(entry) if free_if_sealed(gateway, access.pass(), &entry).await? => Ok(()),
-        _ => Err(no_such_bucket),
-    }
+/// this one is its repetition: the name goes free, whoever of those who may asks for it again.
+async fn finish(access: &Access, no_such_bucket: S3Error) -> Result<(), S3Error> {
+    // Judged anew: the name may be another's by now.
+    let entry = access.find().await?;
+    if free_if_sealed(access.gateway(), access.pass(), &entry).await? { Ok(()) } else { Err(no_such_bucket) }
 }

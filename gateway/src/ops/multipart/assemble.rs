@@ -195,7 +195,7 @@ fn object_checksum(parts: &[&PartRecord], upload: UploadChecksum) -> Result<Opti
 /// The checksum of an object whose upload was created without an algorithm: of the whole, CRC64NVME as of S3. S3 makes
 /// no object of parts with checksums of another algorithm then. Here that of the parts becomes the object's, if it is a
 /// CRC: there are clients that add one to each part by themselves. `None` where a part has none, or no CRC, of earlier
-/// releases.
+/// releases, or where the parts for which none was named have the default, and others another.
 ///
 /// # Errors
 /// `InvalidRequest` for parts of several algorithms: no checksum of the object follows from them.
@@ -203,7 +203,10 @@ fn common_checksum(parts: &[&PartRecord]) -> Result<Option<Checksum>, S3Error> {
     let algorithms = parts.iter().map(|part| Some((part.number, part.checksum.as_ref()?.algorithm)));
     let Some(algorithms) = algorithms.collect::<Option<Vec<_>>>() else { return Ok(None) };
     let Some(&(_, first)) = algorithms.first() else { return Ok(None) };
+    let by_itself = |algorithm| algorithm == checksum::DEFAULT;
     match algorithms.iter().find(|(_, algorithm)| *algorithm != first) {
+        // A part got the default from us, as its client named none: there is nothing to blame that client for.
+        Some((_, other)) if by_itself(first) || by_itself(*other) => Ok(None),
         None => Ok(part_checksums(parts, first).and_then(|values| checksum::full_object(first, values))),
         Some((number, other)) => {
             Err(type_mismatch(&lower(first), &lower(*other)).detail("PartNumber", number.to_string()))

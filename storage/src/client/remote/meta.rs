@@ -28,10 +28,14 @@ impl Remote {
     /// refuse it is this process to blame.
     async fn ask<A: DeserializeOwned>(&self, target: &str, question: Vec<u8>) -> Result<A, ServiceError> {
         let begun = Instant::now();
+        // Who has refused the proof does not take it a moment later either.
+        let mut refusals: Vec<(String, ServiceError)> = Vec::new();
         loop {
-            let mut refusals = Vec::new();
             let nodes = self.nodes();
             for address in &nodes {
+                if refusals.iter().any(|(refused, _)| refused == address) {
+                    continue;
+                }
                 let body = Body::Small(question.clone());
                 let failure = match self.call(address, Method::POST, target, body, CALL_TIMEOUT).await {
                     Ok(answer) => match answer.message(message::MAX_ANSWER_LEN).await {
@@ -46,15 +50,16 @@ impl Remote {
                 let is_refusal = matches!(failure, CallError::Unauthorized(_));
                 match ServiceError::from(failure) {
                     ServiceError::Unavailable => {}
-                    error if is_refusal => refusals.push(error),
+                    error if is_refusal => refusals.push((address.clone(), error)),
                     error => return Err(error),
                 }
                 if begun.elapsed() >= PATIENCE {
                     return Err(ServiceError::Unavailable);
                 }
             }
-            if refusals.len() == nodes.len()
-                && let Some(refusal) = refusals.pop()
+            let is_refused = |address: &String| refusals.iter().any(|(refused, _)| refused == address);
+            if nodes.iter().all(is_refused)
+                && let Some((_, refusal)) = refusals.pop()
             {
                 return Err(refusal);
             }

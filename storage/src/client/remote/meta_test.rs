@@ -44,3 +44,13 @@ async fn who_is_refused_by_all_is_told_so_at_once_and_who_is_by_some_when_the_ot
     let both = remote(&[&skewed, &down]);
     assert!(matches!(both.ask::<u32>("/", Vec::new()).await, Err(ServiceError::Unavailable)));
 }
+
+#[tokio::test]
+async fn where_one_refuses_and_others_are_not_there_yet_the_map_is_asked_for_again() {
+    let skewed = node("401 Unauthorized", Vec::new()).await;
+    let down = "127.0.0.1:1".to_owned();
+    for nodes in [[&skewed, &down], [&down, &skewed]] {
+        assert!(!matches!(remote(&nodes).refresh().await, Ok(()) | Err(CallError::Unauthorized(_))));
+    }
+    assert!(matches!(remote(&[&skewed]).refresh().await, Err(CallError::Unauthorized(_))));
+}

@@ -55,8 +55,8 @@ impl Applier<'_> {
         let limit = limit.max(1);
         let mut left = limit;
         let garbage = match self.state.time_ms.checked_sub(grace_ms) {
-            Some(horizon) => self.collect_manifests(horizon, &mut left)?,
-            None => false,
+            Some(horizon) if self.state.brought_ms <= horizon => self.collect_manifests(horizon, &mut left)?,
+            _ => false,
         };
         let late = self.bring_forward()?;
         let completed = match self.state.time_ms.checked_sub(COMPLETED_MS) {
@@ -89,7 +89,8 @@ impl Applier<'_> {
     }
 
     /// What was queued under a time that no clock of the cluster may show now counts from now on: a clock was ahead, and
-    /// was set back. Answers whether there is more of it.
+    /// was set back. Or it is behind now, and will leap: then it counts from the leap (`time`). Answers whether there is
+    /// more of it.
     fn bring_forward(&mut self) -> Result<bool, MetaError> {
         let now = self.state.time_ms;
         let late = self.keys.garbage_before(now.saturating_add(SKEW_MS), UnixMillis::MAX);
@@ -97,6 +98,7 @@ impl Applier<'_> {
             let (since, id) = timed(&key).ok_or_else(|| MetaError::corrupt("garbage entry", &key))?;
             self.overlay.delete(self.keys.garbage(since, ManifestId(id)));
             self.overlay.put(self.keys.garbage(now, ManifestId(id)), &Flag)?;
+            self.state.brought_ms = now;
         }
         Ok(!self.overlay.is_empty(&late)?)
     }

@@ -115,3 +115,29 @@ fn what_died_while_a_clock_was_ahead_is_collected_the_grace_time_after_it_was_se
     rig.collect_all(1000, 1000);
     assert_eq!(check(&rig.store), 0);
 }
+
+#[test]
+fn what_died_before_a_clock_was_behind_is_not_collected_early_when_it_is_right_again() {
+    const HOUR: u64 = 60 * 60_000;
+    for behind in [HOUR, 25 * HOUR] {
+        let mut rig = Rig::with_bucket();
+        rig.put_chunks("k", &[5]);
+        rig.delete("k").unwrap();
+        let real = rig.now;
+        rig.now = real - behind;
+        assert_eq!(collect(&mut rig, 1000, 24 * HOUR), (0, false));
+        // It leaps.
+        rig.now = real + 60_000;
+        rig.apply_stamped(rig.now, Vec::new());
+        rig.collect_all(1000, 24 * HOUR);
+        assert_eq!(check(&rig.store), 1, "it died a minute ago");
+        for _ in 0..24 * 12 - 1 {
+            rig.now += 5 * 60_000;
+            rig.collect_all(1000, 24 * HOUR);
+        }
+        assert_eq!(check(&rig.store), 1, "it died less than a day ago");
+        rig.now += 5 * 60_000;
+        rig.collect_all(1000, 24 * HOUR);
+        assert_eq!(check(&rig.store), 0);
+    }
+}

@@ -8,7 +8,7 @@
 //!
 //! It goes back where it is further ahead of a leader than the clocks of one cluster may be apart: somebody's clock was
 //! ahead then, and everybody else's commands would be refused as too old until the real time has caught up. Going back
-//! makes nothing pass.
+//! makes nothing pass; what garbage was queued under later times counts anew then, and once more from each leap after that.
 //!
 //! An operation that is repeated must not take effect twice, whatever the clocks do between. So no result is forgotten
 //! before ten minutes have passed without a leap: of which an entry counts a minute at most, and a clock that goes back
@@ -41,6 +41,7 @@ impl Applier<'_> {
         } else if stamped_ms >= FIRST_MS && now - stamped_ms > SKEW_MS {
             self.set_back(stamped_ms);
         }
+        self.note_leap(now);
         self.state.high_ms = self.state.high_ms.max(self.state.time_ms);
         self.stamped_ms = stamped_ms;
         self.noted_ms = stamped_ms.max(self.state.time_ms);
@@ -51,7 +52,9 @@ impl Applier<'_> {
         if self.stamped_ms < self.state.time_ms {
             self.set_back(self.stamped_ms);
         }
+        let before = self.state.time_ms;
         self.state.time_ms = self.stamped_ms;
+        self.note_leap(before);
         self.state.high_ms = self.stamped_ms;
         self.noted_ms = self.stamped_ms;
     }
@@ -73,6 +76,15 @@ impl Applier<'_> {
         }
     }
 
+    /// What was made to count anew (`garbage`) has not become older by a leap: it counts from there.
+    fn note_leap(&mut self, before: UnixMillis) {
+        let state = &mut self.state;
+        let counts = before < state.brought_ms.saturating_add(state.grace_ms);
+        if counts && state.time_ms.saturating_sub(before) > SKEW_MS {
+            state.brought_ms = state.time_ms;
+        }
+    }
+
     /// Turns the time back. Garbage that was queued under a later time counts anew (`garbage`); completed uploads are
     /// remembered until then.
     fn set_back(&mut self, to: UnixMillis) {
@@ -82,6 +94,7 @@ impl Applier<'_> {
         state.operations_from_ms = state.operations_from_ms.min(state.forgotten_ms);
         state.garbage_from_ms = state.garbage_from_ms.min(to);
         state.completed_from_ms = state.completed_from_ms.min(to);
+        state.brought_ms = state.brought_ms.min(to);
         state.time_ms = to;
     }
 }
