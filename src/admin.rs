@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::User;
 use crate::endpoint::call;
+use crate::identities;
 
 /// Where the users are, below the endpoint.
 const USERS: &str = "/_cairn/admin/v1/users";
@@ -40,6 +41,18 @@ pub async fn user(command: User) -> Result<()> {
                     println!("{id:<34}{key:<24}{}", text(user, "display_name"));
                 }
             }
+        }
+        User::Info { name, endpoint } => {
+            let user = call(&endpoint, Method::GET, &format!("{USERS}/{}", uri_encode(&name)), Vec::new()).await?;
+            identities::show_user(&endpoint, &user);
+        }
+        User::Disable { name, endpoint } => {
+            let path = format!("{USERS}/{}/disable", uri_encode(&name));
+            identities::done(&endpoint, Method::POST, &path, Vec::new(), "Disabled").await?;
+        }
+        User::Enable { name, endpoint } => {
+            let path = format!("{USERS}/{}/enable", uri_encode(&name));
+            identities::done(&endpoint, Method::POST, &path, Vec::new(), "Enabled").await?;
         }
         User::Remove { name, endpoint } => {
             call(&endpoint, Method::DELETE, &format!("{USERS}/{}", uri_encode(&name)), Vec::new()).await?;

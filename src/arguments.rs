@@ -27,6 +27,15 @@ pub enum Command {
     /// Users of S3 and their keys.
     #[command(subcommand)]
     User(User),
+    /// The groups of users.
+    #[command(subcommand)]
+    Group(Group),
+    /// The policies that users and groups have.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// The keys of users.
+    #[command(subcommand)]
+    Key(Key),
     /// Shows how the cluster is: nodes, disks, groups, and what is under way.
     Status {
         #[command(flatten)]
@@ -38,10 +47,13 @@ pub enum Command {
     /// The disks of the cluster.
     #[command(subcommand)]
     Disk(Member),
-    /// Shows where an object's bytes are and whether each copy is whole.
+    /// Shows where an object's bytes are and whether each copy is whole; with `access`, who may do what.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Explain {
-        #[arg(value_name = "s3://BUCKET/KEY")]
-        object: String,
+        #[command(subcommand)]
+        what: Option<Explain>,
+        #[arg(value_name = "s3://BUCKET/KEY", required = true)]
+        object: Option<String>,
         #[command(flatten)]
         endpoint: Endpoint,
     },
@@ -170,10 +182,201 @@ pub enum User {
         #[command(flatten)]
         endpoint: Endpoint,
     },
-    /// Removes a user that owns no buckets.
+    /// Shows a user: state, groups, policies, keys.
+    Info {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Has all keys of a user open nothing until it is enabled.
+    Disable {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Has them open again what they did.
+    Enable {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Removes a user that owns no buckets, with its keys.
     Remove {
         #[arg(value_name = "NAME")]
         name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+/// To whom a policy is attached.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Holder {
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// Makes a group.
+    Add {
+        #[arg(value_name = "GROUP")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Lists the groups.
+    List {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Shows who is in a group, and what its policies are.
+    Info {
+        #[arg(value_name = "GROUP")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Takes a user in.
+    Attach {
+        group: String,
+        user: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Takes a user out.
+    Detach {
+        group: String,
+        user: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Removes a group that has no members and no policies.
+    Remove {
+        #[arg(value_name = "GROUP")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Makes a policy from a file of JSON, or replaces it.
+    #[command(visible_alias = "add")]
+    Set {
+        #[arg(value_name = "POLICY")]
+        name: String,
+        file: PathBuf,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Lists the policies, those that are built in among them.
+    List {
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Shows a policy.
+    Info {
+        #[arg(value_name = "POLICY")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Gives a policy to a user or to a group.
+    Attach {
+        #[arg(value_name = "POLICY")]
+        name: String,
+        #[command(flatten)]
+        holder: Holder,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Takes it away.
+    Detach {
+        #[arg(value_name = "POLICY")]
+        name: String,
+        #[command(flatten)]
+        holder: Holder,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Removes a policy that nobody has.
+    Remove {
+        #[arg(value_name = "POLICY")]
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Makes one more key of a user; the secret is shown this once.
+    Add {
+        #[arg(value_name = "USER")]
+        user: String,
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// When it ceases to be good.
+        #[arg(long, value_name = "YYYY-MM-DDThh:mm:ssZ")]
+        expires: Option<humantime::Timestamp>,
+        /// A policy that narrows what the key may do.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Lists the keys of a user, but for the first.
+    List {
+        #[arg(value_name = "USER")]
+        user: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Has a key open nothing until it is enabled.
+    Disable {
+        #[arg(value_name = "ACCESS-KEY")]
+        access_key: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Has it open again what it did.
+    Enable {
+        #[arg(value_name = "ACCESS-KEY")]
+        access_key: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Removes a key.
+    Remove {
+        #[arg(value_name = "ACCESS-KEY")]
+        access_key: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Shows whether a user may do something, and which statement of which policy says so.
+    Access {
+        /// A user's name; `*` for whoever sends no signature.
+        user: String,
+        /// An action of S3, as in a policy.
+        #[arg(value_name = "s3:ACTION")]
+        action: String,
+        #[arg(value_name = "BUCKET[/KEY]")]
+        resource: String,
+        /// The address that the request comes from.
+        #[arg(long, value_name = "IP")]
+        from: Option<std::net::IpAddr>,
         #[command(flatten)]
         endpoint: Endpoint,
     },

@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::admin::{array, text};
-use crate::arguments::{Endpoint, Scrub};
-use crate::endpoint::{call, call_long, is_late};
+use crate::arguments::{Endpoint, Explain, Scrub};
+use crate::endpoint::{call, call_long, call_with, is_late};
 
 const API: &str = "/_cairn/admin/v1";
 /// Steps of a progress bar for each group and each disk.
@@ -61,6 +61,31 @@ pub async fn explain(object: &str, endpoint: &Endpoint) -> Result<()> {
         println!("{whole}");
     } else {
         print!("{}", render(&whole));
+    }
+    Ok(())
+}
+
+/// Shows whether a user may do something, and why.
+///
+/// # Errors
+/// No such user or bucket, or as every command that asks an endpoint.
+pub async fn explain_access(asked: &Explain) -> Result<()> {
+    let Explain::Access { user, action, resource, from, endpoint } = asked;
+    let resource = resource.strip_prefix("s3://").unwrap_or(resource);
+    let [user, action, resource] = [user.as_str(), action, resource].map(uri_encode);
+    let mut query = format!("action={action}&resource={resource}&user={user}");
+    if let Some(from) = from {
+        query = format!("action={action}&from={}&resource={resource}&user={user}", uri_encode(&from.to_string()));
+    }
+    let verdict = call_with(endpoint, Method::GET, &format!("{API}/access"), &query, Vec::new()).await?;
+    if endpoint.json {
+        println!("{verdict}");
+        return Ok(());
+    }
+    let is = if verdict["allowed"] == json!(true) { "allowed" } else { "denied" };
+    println!("{is}: {}", text(&verdict, "because"));
+    if let Some(statement) = verdict["statement"].as_str() {
+        println!("{statement}");
     }
     Ok(())
 }

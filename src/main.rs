@@ -8,6 +8,7 @@ mod cluster;
 mod disks;
 mod ending;
 mod endpoint;
+mod identities;
 mod logging;
 mod metrics;
 mod options;
@@ -91,7 +92,10 @@ fn command(runtime: &Runtime, command: Command) -> Result<ExitCode> {
         Command::Status { endpoint } => runtime.block_on(cluster::status(&endpoint)),
         Command::Node(member) => runtime.block_on(cluster::member("nodes", member)),
         Command::Disk(member) => runtime.block_on(cluster::member("disks", member)),
-        Command::Explain { object, endpoint } => runtime.block_on(check::explain(&object, &endpoint)),
+        Command::Explain { what: Some(asked), .. } => runtime.block_on(check::explain_access(&asked)),
+        Command::Explain { what: None, object, endpoint } => {
+            runtime.block_on(check::explain(&object.unwrap_or_default(), &endpoint))
+        }
         Command::Fsck { verify, repair, endpoint } => {
             return Ok(runtime.block_on(check::fsck(verify, repair, &endpoint)));
         }
@@ -100,6 +104,9 @@ fn command(runtime: &Runtime, command: Command) -> Result<ExitCode> {
         Command::Clock(clock) => runtime.block_on(cluster::clock(clock)),
         Command::Health { url, reach } => runtime.block_on(endpoint::health(&url, &reach)),
         Command::User(user) => runtime.block_on(admin::user(user)),
+        Command::Group(group) => runtime.block_on(identities::group(group)),
+        Command::Policy(policy) => runtime.block_on(identities::policy(policy)),
+        Command::Key(key) => runtime.block_on(identities::key(key)),
         Command::RebuildIndex(rebuild) => disks::rebuild_index(&rebuild.directory),
         Command::Recover(recover) => runtime.block_on(disks::recover(recover.directories, recover.yes)),
     }?;

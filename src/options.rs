@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
+use cairn_gateway::policy::Network;
 use clap::Args;
 use serde::{Deserialize, Deserializer};
 
@@ -64,6 +65,16 @@ pub struct Given {
         help = "Of these from one address, or one /64 of IPv6; 0 is no limit of its own [default: 1024]"
     )]
     pub connections_per_address: Option<usize>,
+
+    /// Proxies that say who their clients are and whether they speak TLS.
+    #[arg(
+        long,
+        env = "CAIRN_TRUSTED_PROXY",
+        value_name = "CIDR,...",
+        value_delimiter = ',',
+        help = "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, addresses or networks [default: none]"
+    )]
+    pub trusted_proxy: Option<Vec<String>>,
 
     /// What a client must send or take, in bytes a second.
     #[arg(
@@ -220,6 +231,7 @@ pub struct Settings {
     pub join: Vec<String>,
     pub connections: usize,
     pub connections_per_address: usize,
+    pub trusted_proxies: Vec<Network>,
     /// Bytes a second.
     pub min_rate: u64,
     pub metrics: Option<SocketAddr>,
@@ -268,6 +280,7 @@ impl Given {
             join: self.join.or(other.join),
             connections: self.connections.or(other.connections),
             connections_per_address: self.connections_per_address.or(other.connections_per_address),
+            trusted_proxy: self.trusted_proxy.or(other.trusted_proxy),
             min_rate: self.min_rate.or(other.min_rate),
             metrics: self.metrics.or(other.metrics),
             mdns: self.mdns.or(other.mdns),
@@ -304,6 +317,7 @@ impl Given {
             join: given.join.unwrap_or_default(),
             connections: given.connections.unwrap_or(4_096),
             connections_per_address: given.connections_per_address.unwrap_or(1_024),
+            trusted_proxies: networks(&given.trusted_proxy.unwrap_or_default())?,
             min_rate: given.min_rate.map_or(4 << 10, |size| size.as_u64()),
             metrics: given.metrics,
             mdns: given.mdns.unwrap_or(false),
@@ -355,6 +369,14 @@ fn bytes(given: Option<ByteSize>, default: usize) -> Result<usize> {
     given.map_or(Ok(default), |size| usize::try_from(size.as_u64()).context("a size is too large for this machine"))
 }
 
+fn networks(given: &[String]) -> Result<Vec<Network>> {
+    let network = |text: &String| {
+        Network::parse(text.trim())
+            .with_context(|| format!("trusted_proxy: {text:?} is no address and no network (CIDR)"))
+    };
+    given.iter().map(network).collect()
+}
+
 /// A value that the file spells as the command line does: `"8MiB"`, `"24h"`.
 fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -394,6 +416,34 @@ mod tests {
     fn a_key_that_is_no_setting_is_refused_by_name() {
         let error = toml::from_str::<Given>("chunksize = '1MiB'").unwrap_err();
         assert!(error.to_string().contains("chunksize"), "{error}");
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks_with_commas_or_one_by_one() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            given: Given,
+        }
+        let given = |words: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from(std::iter::once(&"cairn").chain(words));
+            line.unwrap().given
+        };
+        let file: Given = toml::from_str("trusted_proxy = ['10.0.0.0/8', '2001:db8::1']").unwrap();
+        for given in [
+            file,
+            given(&["--trusted-proxy", "10.0.0.0/8,2001:db8::1"]),
+            given(&["--trusted-proxy", "10.0.0.0/8, 2001:db8::1"]),
+            given(&["--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "2001:db8::1"]),
+        ] {
+            let trusted = given.resolve(None).unwrap().trusted_proxies;
+            assert_eq!(trusted, ["10.0.0.0/8", "2001:db8::1/128"].map(|text| Network::parse(text).unwrap()));
+        }
+        assert!(given(&[]).resolve(None).unwrap().trusted_proxies.is_empty());
+        for wrong in ["", "proxy.example.com", "10.0.0.0/33", "10.0.0.1,", "10.0.0.1:80", "10.0.0.*"] {
+            let error = given(&["--trusted-proxy", wrong]).resolve(None).unwrap_err();
+            assert!(error.to_string().contains("trusted_proxy"), "{wrong}: {error}");
+        }
     }
 
     #[test]

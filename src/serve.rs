@@ -158,6 +158,7 @@ fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
         any_region: settings.any_region,
         sigv2: settings.sigv2,
         domains: settings.domains.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
     };
     Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
 }

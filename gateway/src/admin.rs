@@ -7,14 +7,17 @@
 //!   "access_key", "root", "created"}]}`.
 //! - `DELETE /_cairn/admin/v1/users/NAME` removes one that owns no buckets: 204.
 //!
-//! What concerns nodes and disks is in `cluster`, the groups' time in `clock`, settings in `config`, what concerns chunks in `explain`, `fsck` and `scrub`.
+//! What concerns nodes and disks is in `cluster`, the groups' time in `clock`, settings in `config`, what concerns chunks in
+//! `explain`, `fsck` and `scrub`, and who may do what in `access` and `identities`.
 
+mod access;
 mod clock;
 mod cluster;
 mod config;
 mod copies;
 mod explain;
 mod fsck;
+mod identities;
 mod scrub;
 
 use axum::body::Body;
@@ -37,7 +40,7 @@ use crate::xml::iso_8601;
 const MAX_NAME_LEN: usize = 64;
 
 /// The longest body, in bytes.
-pub const MAX_BODY_LEN: usize = 16 << 10;
+pub const MAX_BODY_LEN: usize = 48 << 10;
 
 const ACCESS_KEY_LEN: usize = 20;
 const SECRET_KEY_LEN: usize = 40;
@@ -50,13 +53,20 @@ pub async fn handle(gateway: &Gateway, pass: Pass, request: Request) -> Reply {
     match (request.method.as_str(), path.split_once('/').unwrap_or((path, ""))) {
         ("POST", ("users", "")) => add_user(gateway, pass, request).await,
         ("GET", ("users", "")) => list_users(gateway, pass).await,
-        ("DELETE", ("users", name)) if !name.is_empty() => remove_user(gateway, pass, name).await,
+        ("DELETE", ("users", name)) if !name.is_empty() && !name.contains('/') => {
+            remove_user(gateway, pass, name).await
+        }
+        (_, (kind @ ("users" | "groups" | "policies" | "keys"), rest)) => {
+            let (kind, rest) = (kind.to_owned(), rest.to_owned());
+            identities::handle(gateway, pass, request, &kind, &rest).await
+        }
         ("GET", ("status", "")) => cluster::status(gateway, pass).await.map(answer),
         ("POST", (kind @ ("nodes" | "disks"), rest)) => {
             let (target, change) = cluster_change(kind, rest, request.query.has("force"))?;
             cluster::change(gateway, pass, target, change).await.map(answer)
         }
         ("GET", ("explain", "")) => explain::explain(gateway, pass, &request).await.map(answer),
+        ("GET", ("access", "")) => access::explain(gateway, &request).await.map(answer),
         ("GET", ("clock", "")) => Ok(answer(clock::clock(gateway, pass, false).await)),
         ("POST", ("clock", "reset")) => Ok(answer(clock::clock(gateway, pass, true).await)),
         ("GET", ("config", "")) => config::show(gateway, pass).await.map(answer),

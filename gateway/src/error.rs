@@ -34,6 +34,7 @@ macro_rules! codes {
 }
 
 codes! {
+    AccessControlListNotSupported 400 "The bucket does not allow ACLs";
     AccessDenied 403 "Access Denied";
     AuthorizationHeaderMalformed 400 "The authorization header that you provided is not valid.";
     AuthorizationQueryParametersError 400 "The query parameters of the signature are not valid.";
@@ -50,6 +51,7 @@ codes! {
     InternalError 500 "We encountered an internal error. Please try again.";
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
     InvalidArgument 400 "Invalid Argument";
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketName 400 "The specified bucket is not valid.";
     InvalidDigest 400 "The Content-MD5 you specified was invalid.";
     InvalidLocationConstraint 400 "The specified location-constraint is not valid";
@@ -61,6 +63,8 @@ codes! {
     InvalidStorageClass 400 "The storage class you specified is not valid";
     InvalidURI 400 "Couldn't parse the specified URI.";
     KeyTooLongError 400 "Your key is too long";
+    MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema";
+    MalformedPolicy 400 "Policies must be valid JSON and the first byte must be '{'";
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema";
     MaxMessageLengthExceeded 400 "Your request was too big.";
@@ -70,7 +74,9 @@ codes! {
     MissingRequestBodyError 400 "Request Body is empty";
     MissingSecurityHeader 400 "Your request was missing a required header";
     NoSuchBucket 404 "The specified bucket does not exist";
+    NoSuchBucketPolicy 404 "The bucket policy does not exist";
     NoSuchKey 404 "The specified key does not exist.";
+    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found";
     NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion 404 "The specified version does not exist.";
     NotImplemented 501 "A header you provided implies functionality that is not implemented";
@@ -86,6 +92,16 @@ codes! {
     /// Ours: the disks have no room for new data. 503, so that clients try again.
     StorageFull 503 "The storage has no room for new data. Delete something, or add a disk.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    /// Of the admin API.
+    DeleteConflict 409 "It is in use: attached to somebody, or not empty.";
+    /// Of the admin API.
+    EntityAlreadyExists 409 "There is one of this name already.";
+    /// Of the admin API.
+    LimitExceeded 409 "There are too many of them, or it is too long.";
+    /// Of the admin API.
+    MalformedPolicyDocument 400 "The policy is not well formed.";
+    /// Of the admin API.
+    NoSuchEntity 404 "There is none of this name.";
     /// Of the admin API.
     NoSuchUser 404 "There is no user of this name.";
     /// Of the admin API.

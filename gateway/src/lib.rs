@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod auth;
+mod budget;
 mod cache;
 pub mod data;
 mod document;
@@ -16,6 +17,7 @@ pub mod gateway;
 pub mod middleware;
 pub mod operation;
 pub mod ops;
+pub mod origin;
 pub mod policy;
 pub mod request;
 pub mod router;

@@ -1,5 +1,8 @@
 //! A request as the operations see it: authenticated, its target taken from the raw URI, its body not yet read.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 use parking_lot::Mutex;
@@ -13,6 +16,37 @@ use crate::operation::Version;
 /// What an operation answers with.
 pub type Reply = Result<Response<Body>, S3Error>;
 
+/// What a signature says of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    Unsigned,
+    Sha256([u8; 32]),
+    /// In `aws-chunked`, of a kind that the header names.
+    Chunked,
+}
+
+impl From<&Payload> for Content {
+    fn from(payload: &Payload) -> Self {
+        match payload {
+            Payload::Unsigned => Self::Unsigned,
+            Payload::Sha256(hash) => Self::Sha256(*hash),
+            Payload::Chunked(_) => Self::Chunked,
+        }
+    }
+}
+
+/// What policies may ask of a signature.
+#[derive(Debug, Clone, Copy)]
+pub struct SignatureFacts {
+    /// `REST-HEADER` or `REST-QUERY-STRING`.
+    pub kind: &'static str,
+    /// `AWS4-HMAC-SHA256` or `AWS`.
+    pub version: &'static str,
+    /// When it was made, in milliseconds since 1970; URLs of version 2 do not say.
+    pub signed_ms: Option<u64>,
+    pub content: Content,
+}
+
 pub struct Request {
     /// 16 upper-case hexadecimal digits; in every answer and log line.
     pub id: String,
@@ -23,14 +57,18 @@ pub struct Request {
     /// Percent-decoded once, otherwise untouched: `//`, `..` and a leading `/` are bytes of the key like others.
     /// Empty where the request has no key.
     pub key: String,
-    pub query: Params,
+    pub query: Arc<Params>,
     pub version: Version,
     /// The most bytes of a document.
     pub document_len: usize,
     /// Whether the host names the bucket.
     pub virtual_host: bool,
     /// With the `x-amz-*` parameters of a presigned query among them.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
+    /// `None` where there is none.
+    pub signature: Option<SignatureFacts>,
+    /// Who is at the other end of the connection, where that is known.
+    pub peer: Option<IpAddr>,
     /// How the body is to be checked while it is read.
     pub payload: Payload,
     pub body: Unread,

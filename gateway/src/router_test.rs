@@ -84,7 +84,7 @@ fn what_is_not_built_is_said_and_never_taken_for_something_else() {
             );
         }
     }
-    for line in ["PUT /b?acl", "PUT /b?versioning", "PUT /b/k?acl", "POST /b", "POST /b/"] {
+    for line in ["PUT /b?cors", "PUT /b?versioning", "PUT /b/k?tagging", "POST /b", "POST /b/"] {
         assert_eq!(ask(line), Err(Code::NotImplemented), "{line}");
     }
 }

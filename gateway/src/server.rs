@@ -24,10 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use self::slots::{Lane, Slots};
-use self::stream::{Active, Notes, Stream};
+use self::stream::{Active, Notes, Refusal, Stream};
 use crate::gateway::Gateway;
 use crate::middleware::inbound::{Left, MAX_BODY};
-use crate::middleware::{Outbound, Service};
+use crate::middleware::{Answer, Outbound, Service};
+use crate::origin::Peer;
 
 /// Upper bounds, in seconds, of the buckets of `cairn_s3_request_seconds`, for whoever builds the recorder.
 pub const LATENCY_BUCKETS: &[f64] =
@@ -160,24 +161,45 @@ async fn connection(
     watcher: Watcher,
     manner: Manner,
 ) {
+    let refusal = {
+        let service = service.clone();
+        Box::new(move |status| service.refusal(status))
+    };
+    let answer = move |request: http::Request<Incoming>| {
+        let service = service.clone();
+        async move {
+            match manner {
+                Manner::Full => service.answer(request).await,
+                Manner::HealthOnly => service.answer_health_only(request).await,
+            }
+        }
+    };
+    speak(stream, peer, refusal, answer, limits, watcher, manner).await;
+}
+
+/// Speaks HTTP on a connection, whoever answers. Each request says who the peer is.
+async fn speak<F: Future<Output = Answer>>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    refusal: Refusal,
+    answer: impl Fn(http::Request<Incoming>) -> F,
+    limits: Limits,
+    watcher: Watcher,
+    manner: Manner,
+) {
     metrics::counter!("cairn_s3_connections_total").increment(1);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection without TCP_NODELAY");
     }
     let notes = Arc::new(Notes::default());
-    let refusal = {
-        let service = service.clone();
-        Box::new(move |status| service.refusal(status))
-    };
     let io = TokioIo::new(Stream::new(stream, limits.min_rate, limits.write_window, notes.clone(), refusal));
-    let answer = service_fn(move |request: http::Request<Incoming>| {
-        let (service, notes) = (service.clone(), notes.clone());
+    let answer = service_fn(move |mut request: http::Request<Incoming>| {
+        let notes = notes.clone();
+        request.extensions_mut().insert(Peer(peer.ip()));
+        let answered = answer(request);
         async move {
             let active = notes.active();
-            let answer = match manner {
-                Manner::Full => service.answer(request).await,
-                Manner::HealthOnly => service.answer_health_only(request).await,
-            };
+            let answer = answered.await;
             match answer.left {
                 Left::Finished => {}
                 Left::NotBegun => notes.leave(MAX_BODY),

@@ -1,7 +1,8 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
+use tokio::net::TcpSocket;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -15,21 +16,27 @@ struct Server {
 }
 
 async fn start(limits: Limits) -> Server {
-    let gateway = Fake::default().gateway();
+    let fake = Fake::default();
+    // Which is not for everybody.
+    fake.add_bucket("b", fake.add_user("anna", false).id);
+    let gateway = fake.gateway();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(serve(listener, gateway, hooks(limits), async {
+        let _ = stopped.await;
+    }));
+    Server { address, stop: Some(stop), running }
+}
+
+fn hooks(limits: Limits) -> Hooks {
     let ready = || -> BoxFuture<'static, bool> {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             true
         })
     };
-    let hooks = Hooks { ready: Arc::new(ready), metrics: None, limits };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(serve(listener, gateway, hooks, async {
-        let _ = stopped.await;
-    }));
-    Server { address, stop: Some(stop), running }
+    Hooks { ready: Arc::new(ready), metrics: None, limits }
 }
 
 /// Reads one answer: its head, and the body that its length announces.
@@ -415,4 +422,31 @@ async fn a_client_of_http_1_0_that_expects_100_is_answered_once() {
     let mut answer = String::new();
     timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.split(' ').nth(1) == Some("403") && answer.ends_with("</Error>"), "{answer}");
+}
+
+#[tokio::test]
+async fn each_request_of_a_connection_says_who_its_peer_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpSocket::new_v4().unwrap();
+    client.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = accept(&listener).await;
+    let limits = Limits::default();
+    let service = Service::new(Fake::default().gateway(), hooks(limits));
+    let (said, mut heard) = mpsc::unbounded_channel();
+    let answer = move |request: http::Request<Incoming>| {
+        said.send(request.extensions().get::<Peer>().copied()).unwrap();
+        let service = service.clone();
+        async move { service.answer(request).await }
+    };
+    let refusal = Box::new(|_| Bytes::new());
+    let graceful = GracefulShutdown::new();
+    let watcher = graceful.watcher();
+    tokio::spawn(speak(stream, peer, refusal, answer, limits, watcher, Manner::Full));
+    for _ in 0..3 {
+        client.write_all(LIVE).await.unwrap();
+        let answer = read_answer(&mut client).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(heard.recv().await.unwrap(), Some(Peer("127.0.0.2".parse().unwrap())));
+    }
 }

@@ -11,6 +11,7 @@ use crate::gateway::Gateway;
 use crate::middleware::late::patiently;
 use crate::operation::{Operation, Version};
 use crate::ops::{bucket, multipart, object};
+use crate::policy;
 use crate::request::{Reply, Request};
 use crate::xml::MAX_DOCUMENT_LEN;
 
@@ -159,6 +160,13 @@ pub static ROWS: &[Row] = &[
         .by(bucket!(bucket::get_bucket_versioning::handle)),
     Row::new(O::GetBucketAcl, "GET", Bucket, "acl").needs(&["s3:GetBucketAcl"])
         .by(bucket!(bucket::get_bucket_acl::handle)),
+    Row::new(O::PutBucketAcl, "PUT", Bucket, "acl").needs(&["s3:PutBucketAcl"]).reads(64 << 10)
+        .by(bucket!(bucket::put_bucket_acl::handle)),
+    Row::new(O::GetBucketOwnershipControls, "GET", Bucket, "ownershipControls")
+        .needs(&["s3:GetBucketOwnershipControls"]).by(bucket!(bucket::get_bucket_ownership_controls::handle)),
+    Row::new(O::PutBucketOwnershipControls, "PUT", Bucket, "ownershipControls")
+        .needs(&["s3:PutBucketOwnershipControls"]).reads(16 << 10)
+        .by(bucket!(bucket::put_bucket_ownership_controls::handle)),
     Row::new(O::ListObjectsV2, "GET", Bucket, "").told_by(Mark::Value("list-type", "2")).needs(LIST_BUCKET)
         .by(bucket!(bucket::list_objects_v2::handle)),
     Row::new(O::ListObjects, "GET", Bucket, "").needs(LIST_BUCKET).by(bucket!(bucket::list_objects::handle)),
@@ -166,6 +174,20 @@ pub static ROWS: &[Row] = &[
         .by(bucket!(bucket::list_object_versions::handle)),
     Row::new(O::ListMultipartUploads, "GET", Bucket, "uploads").needs(&["s3:ListBucketMultipartUploads"])
         .by(bucket!(multipart::list_uploads::handle)),
+    Row::new(O::GetBucketPolicy, "GET", Bucket, "policy").needs(&["s3:GetBucketPolicy"])
+        .by(bucket!(bucket::get_bucket_policy::handle)),
+    Row::new(O::PutBucketPolicy, "PUT", Bucket, "policy").needs(&["s3:PutBucketPolicy"]).reads(policy::MAX_LEN)
+        .by(bucket!(bucket::put_bucket_policy::handle)),
+    Row::new(O::DeleteBucketPolicy, "DELETE", Bucket, "policy").needs(&["s3:DeleteBucketPolicy"])
+        .by(bucket!(bucket::delete_bucket_policy::handle)),
+    Row::new(O::GetBucketPolicyStatus, "GET", Bucket, "policyStatus").needs(&["s3:GetBucketPolicyStatus"])
+        .by(bucket!(bucket::get_bucket_policy_status::handle)),
+    Row::new(O::GetPublicAccessBlock, "GET", Bucket, "publicAccessBlock").needs(&["s3:GetBucketPublicAccessBlock"])
+        .by(bucket!(bucket::get_public_access_block::handle)),
+    Row::new(O::PutPublicAccessBlock, "PUT", Bucket, "publicAccessBlock").needs(&["s3:PutBucketPublicAccessBlock"])
+        .reads(16 << 10).by(bucket!(bucket::put_public_access_block::handle)),
+    Row::new(O::DeletePublicAccessBlock, "DELETE", Bucket, "publicAccessBlock")
+        .needs(&["s3:PutBucketPublicAccessBlock"]).by(bucket!(bucket::delete_public_access_block::handle)),
     // Each key of the document is judged by itself.
     Row::new(O::DeleteObjects, "POST", Bucket, "delete").needs(&["s3:DeleteObject"]).reads(object::delete_objects::MAX_BODY_LEN)
         .by(bucket!(object::delete_objects::handle)),
@@ -179,6 +201,8 @@ pub static ROWS: &[Row] = &[
         .by(bucket!(object::get_object_attributes::handle)),
     Row::new(O::GetObjectAcl, "GET", Object, "acl").needs(&["s3:GetObjectAcl"]).of_version(&["s3:GetObjectVersionAcl"])
         .by(bucket!(object::get_object_acl::handle)),
+    Row::new(O::PutObjectAcl, "PUT", Object, "acl").needs(&["s3:PutObjectAcl"]).of_version(&["s3:PutObjectVersionAcl"])
+        .reads(64 << 10).by(bucket!(object::put_object_acl::handle)),
     Row::new(O::CopyObject, "PUT", Object, "").told_by(COPY).needs(PUT_OBJECT)
         .by(patient!(object::copy_object::handle)),
     Row::new(O::PutObject, "PUT", Object, "").needs(PUT_OBJECT).of_version(PUT_OBJECT)
@@ -202,8 +226,6 @@ pub static ROWS: &[Row] = &[
     // Not built yet.
     Row::new(O::PostObject, "POST", Bucket, ""),
     Row::new(O::PutBucketVersioning, "PUT", Bucket, "versioning"),
-    Row::new(O::PutBucketAcl, "PUT", Bucket, "acl"),
-    Row::new(O::PutObjectAcl, "PUT", Object, "acl"),
     Row::new(O::GetBucketAbac, "GET", Bucket, "abac"),
     Row::new(O::PutBucketAbac, "PUT", Bucket, "abac"),
     Row::new(O::GetBucketAccelerateConfiguration, "GET", Bucket, "accelerate"),
@@ -249,15 +271,6 @@ pub static ROWS: &[Row] = &[
     Row::new(O::GetObjectLockConfiguration, "GET", Bucket, "object-lock"),
     Row::new(O::PutObjectLockConfiguration, "PUT", Bucket, "object-lock"),
     Row::new(O::DeleteBucketOwnershipControls, "DELETE", Bucket, "ownershipControls"),
-    Row::new(O::GetBucketOwnershipControls, "GET", Bucket, "ownershipControls"),
-    Row::new(O::PutBucketOwnershipControls, "PUT", Bucket, "ownershipControls"),
-    Row::new(O::DeleteBucketPolicy, "DELETE", Bucket, "policy"),
-    Row::new(O::GetBucketPolicy, "GET", Bucket, "policy"),
-    Row::new(O::PutBucketPolicy, "PUT", Bucket, "policy"),
-    Row::new(O::GetBucketPolicyStatus, "GET", Bucket, "policyStatus"),
-    Row::new(O::DeletePublicAccessBlock, "DELETE", Bucket, "publicAccessBlock"),
-    Row::new(O::GetPublicAccessBlock, "GET", Bucket, "publicAccessBlock"),
-    Row::new(O::PutPublicAccessBlock, "PUT", Bucket, "publicAccessBlock"),
     Row::new(O::DeleteBucketReplication, "DELETE", Bucket, "replication"),
     Row::new(O::GetBucketReplication, "GET", Bucket, "replication"),
     Row::new(O::PutBucketReplication, "PUT", Bucket, "replication"),

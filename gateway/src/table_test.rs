@@ -33,7 +33,8 @@ fn what_is_built_says_what_it_needs() {
         assert!(row.level == Level::Bucket || row.level == Level::Object || row.operation == O::ListBuckets);
     }
     let versioned: BTreeSet<&str> = ROWS.iter().filter(|row| row.versioned).map(|row| row.operation.as_str()).collect();
-    let expected = ["DeleteObject", "GetObject", "GetObjectAcl", "GetObjectAttributes", "HeadObject", "PutObject"];
+    let expected =
+        ["DeleteObject", "GetObject", "GetObjectAcl", "GetObjectAttributes", "HeadObject", "PutObject", "PutObjectAcl"];
     assert_eq!(versioned, BTreeSet::from(expected));
 }
 

@@ -118,19 +118,51 @@ def test_what_clients_ask_of_every_bucket_is_answered(s3, bucket, user):
 def test_what_is_not_built_says_so(s3, bucket):
     calls = [
         lambda: s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
-        lambda: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
         lambda: s3.get_bucket_tagging(Bucket=bucket),
         lambda: s3.get_bucket_lifecycle_configuration(Bucket=bucket),
         lambda: s3.get_bucket_cors(Bucket=bucket),
         lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="AES256"),
         lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=b"),
-        lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read"),
         lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", ObjectLockLegalHoldStatus="ON"),
     ]
     for call in calls:
         with error("NotImplemented", 501):
             call()
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private", StorageClass="STANDARD")
+
+
+def test_the_owner_of_a_bucket_owns_everything_in_it_and_there_are_no_acls(s3, bucket):
+    rule = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"][0]
+    assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
+    s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [rule]})
+    with error("NotImplemented", 501):
+        other = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=other)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-full-control")
+    acl = s3.get_object_acl(Bucket=bucket, Key="k")
+    policy = {"Owner": acl["Owner"], "Grants": acl["Grants"]}
+    s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=policy)
+    s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy=policy)
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
+    everybody = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AllUsers"}
+    public = {"Owner": acl["Owner"], "Grants": [*acl["Grants"], {"Grantee": everybody, "Permission": "READ"}]}
+    for call in [
+        lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read"),
+        lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantRead='id="x"'),
+        lambda: s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read"),
+        lambda: s3.put_bucket_acl(Bucket=bucket, ACL="public-read"),
+        lambda: s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=public),
+        lambda: s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy=public),
+    ]:
+        with error("AccessControlListNotSupported", 400):
+            call()
+    with error("InvalidBucketAclWithObjectOwnership", 400):
+        s3.create_bucket(Bucket=f"{bucket}-2", ACL="public-read")
+    with error("NoSuchKey", 404):
+        s3.put_object_acl(Bucket=bucket, Key="missing", ACL="private")
+    with error("MalformedACLError", 400):
+        wrong = {"Owner": acl["Owner"], "Grants": [{"Grantee": acl["Grants"][0]["Grantee"], "Permission": "ALL"}]}
+        s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy=wrong)
 
 
 def test_virtual_host_style_names_the_bucket_in_the_host(service, bucket):

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::copies::{self, Copies, Copy};
 use crate::error::{Code, S3Error};
-use crate::gate::{self, Pass};
-use crate::gateway::{Gateway, unexpected};
+use crate::gate::Pass;
+use crate::gateway::{Gateway, no_such_bucket, unexpected};
 use crate::request::Request;
 use crate::xml::iso_8601;
 
@@ -35,10 +35,13 @@ pub async fn explain(gateway: &Gateway, pass: Pass, request: &Request) -> Result
         Some(Ok(offset)) => offset,
         Some(Err(_)) => return Err(S3Error::with(Code::InvalidArgument, "The offset is a number of bytes.")),
     };
-    let query = |bucket| Query::Object { bucket, key: key.to_owned(), wanted: Wanted::Nothing, limit: 0 };
-    let (entry, answer) = gate::admit_to_object(gateway, &request.caller, bucket, key).await?.query(query).await?;
-    let Answer::Object { object, .. } = answer else { return Err(unexpected("Object")) };
-    let record = object.ok_or(Code::NoSuchKey)?.record;
+    let entry = gateway.directory_entry(bucket).await?.ok_or_else(|| no_such_bucket(bucket))?;
+    let query = Query::Object { bucket: entry.id, key: key.to_owned(), wanted: Wanted::Nothing, limit: 0 };
+    let record = match gateway.client(pass).query(entry.group, query).await? {
+        Answer::Object { settings: None, .. } => return Err(no_such_bucket(bucket)),
+        Answer::Object { object, .. } => object.ok_or(Code::NoSuchKey)?.record,
+        _ => return Err(unexpected("Object")),
+    };
 
     let spans = match record.body {
         Body::Manifest(manifest) => {

@@ -97,7 +97,7 @@ impl Sent {
     pub(super) fn signed(&self) -> Result<Box<SignedRequest>, AuthError> {
         match self.parse_at(NOW_MS)? {
             Parsed::Signed(signed) => Ok(signed),
-            Parsed::Anonymous => panic!("the signature was not seen"),
+            Parsed::Anonymous(_) => panic!("the signature was not seen"),
         }
     }
 

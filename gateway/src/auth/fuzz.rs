@@ -141,7 +141,7 @@ pub fn canonical_request(data: &[u8]) -> bool {
 fn claim(head: &Head, bucket: &str, now_ms: u64) -> Result<Option<SignedRequest>, AuthError> {
     match parse(&head.as_signed(bucket), &rules(), now_ms)? {
         Parsed::Signed(signed) => Ok(Some(*signed)),
-        Parsed::Anonymous => Ok(None),
+        Parsed::Anonymous(_) => Ok(None),
     }
 }
 

@@ -51,7 +51,7 @@ impl Sent {
                 assert_eq!(signed.access_key(), CREDENTIALS.access_key);
                 signed.verify(CREDENTIALS.secret_key).map(drop)
             }
-            Parsed::Anonymous => panic!("the signature was not seen"),
+            Parsed::Anonymous(_) => panic!("the signature was not seen"),
         }
     }
 }

@@ -30,8 +30,8 @@ const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// Whose request it is, as far as the request itself says.
 #[derive(Debug)]
 pub enum Parsed {
-    /// It carries no signature.
-    Anonymous,
+    /// It carries no signature. How the body is to be checked.
+    Anonymous(Payload),
     /// It carries one, not yet verified.
     Signed(Box<SignedRequest>),
 }
@@ -64,6 +64,19 @@ enum Body {
     Chunked { signed: bool, trailers: Option<Vec<HeaderName>> },
 }
 
+impl Body {
+    /// How it is to be checked; `chain` begins with the signature of the head.
+    fn payload(&self, chain: Option<Chain>) -> Payload {
+        match self {
+            Self::Unsigned => Payload::Unsigned,
+            Self::Sha256(hash) => Payload::Sha256(*hash),
+            Self::Chunked { signed, trailers } => {
+                Payload::Chunked(ChunkedPayload::new(chain.filter(|_| *signed), trailers.clone()))
+            }
+        }
+    }
+}
+
 /// The parts of a signature as they came.
 #[derive(Default)]
 struct Claim<'a> {
@@ -93,7 +106,11 @@ pub fn parse(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<Parsed, A
     };
     let mechanism = query_mechanism(head.raw_query);
     let signed = match (authorization, mechanism) {
-        (None, None) => return Ok(Parsed::Anonymous),
+        (None, None) => {
+            return Ok(Parsed::Anonymous(
+                body_without_chain(head.headers.get(CONTENT_SHA256), head.headers)?.payload(None),
+            ));
+        }
         (Some(_), Some(_)) => return Err(AuthError::TwoMechanisms),
         (None, Some(Mechanism::Version2)) if rules.version2 => {
             from_version2(version2::parse_query(head, now_ms)?, head.headers)?
@@ -258,15 +275,7 @@ fn parse_query(head: &RequestHead, rules: &Rules, now_ms: u64) -> Result<SignedR
 
 fn from_version2(claim: version2::Claim, headers: &HeaderMap) -> Result<SignedRequest, AuthError> {
     let of_query = claim.headers.iter().find(|(name, _)| name == CONTENT_SHA256).map(|(_, value)| value);
-    let body_hash = match headers.get(CONTENT_SHA256).or(of_query) {
-        Some(value) if !value.is_empty() => text(value)?,
-        _ => UNSIGNED_PAYLOAD,
-    };
-    let body = match parse_body(body_hash, headers)? {
-        // The signature of the head is the first of its chain, and this is none.
-        Body::Chunked { signed: true, .. } => return Err(AuthError::BadContentSha256(body_hash.to_owned())),
-        body => body,
-    };
+    let body = body_without_chain(headers.get(CONTENT_SHA256).or(of_query), headers)?;
     let version2::Claim { access_key, signature, strings, headers, place } = claim;
     Ok(SignedRequest {
         access_key,
@@ -276,6 +285,18 @@ fn from_version2(claim: version2::Claim, headers: &HeaderMap) -> Result<SignedRe
         presigned_headers: headers,
         place,
     })
+}
+
+/// Of a request whose head has no signature of version 4: that would be the first of a chain.
+fn body_without_chain(hash: Option<&HeaderValue>, headers: &HeaderMap) -> Result<Body, AuthError> {
+    let hash = match hash {
+        Some(value) if !value.is_empty() => text(value)?,
+        _ => UNSIGNED_PAYLOAD,
+    };
+    match parse_body(hash, headers)? {
+        Body::Chunked { signed: true, .. } => Err(AuthError::BadContentSha256(hash.to_owned())),
+        body => Ok(body),
+    }
 }
 
 fn read_presigned(raw_query: &str) -> Result<Presigned<'_>, AuthError> {
@@ -522,16 +543,21 @@ impl SignedRequest {
                 }
             }
         }
-        Ok(match &self.body {
-            Body::Unsigned => Payload::Unsigned,
-            Body::Sha256(hash) => Payload::Sha256(*hash),
-            Body::Chunked { signed, trailers } => {
-                let chain = chained
-                    .filter(|_| *signed)
-                    .map(|(key, timestamp, scope, expected)| Chain::new(key, timestamp, scope, expected));
-                Payload::Chunked(ChunkedPayload::new(chain, trailers.clone()))
-            }
-        })
+        let in_chain = matches!(self.body, Body::Chunked { signed: true, .. });
+        let chain = chained
+            .filter(|_| in_chain)
+            .map(|(key, timestamp, scope, expected)| Chain::new(key, timestamp, scope, expected));
+        Ok(self.body.payload(chain))
+    }
+
+    /// When it was signed, in milliseconds since 1970, where it says so.
+    pub fn signed_ms(&self, headers: &HeaderMap) -> Option<u64> {
+        match &self.signs {
+            Signs::Version4 { timestamp, .. } => Moment::from_any(timestamp),
+            Signs::Version2(_) if self.place == Place::Header => header_moment(headers),
+            Signs::Version2(_) => None,
+        }
+        .map(Moment::ms)
     }
 
     fn is_signature(&self, expected: &Hex) -> bool {

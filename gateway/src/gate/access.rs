@@ -1,72 +1,112 @@
 //! The way to a bucket's group, for what was judged.
+//!
+//! A bucket is judged by what is remembered of it. Every answer and every command of its group goes by the epoch of the
+//! bucket's settings: where that is another one than what was judged by, all is judged anew before anybody sees the answer,
+//! and the command has changed nothing. So a policy holds everywhere from the moment at which it was set.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cairn_storage::meta::record::{DirectoryEntry, DirectoryState};
+use bytes::Bytes;
+use cairn_storage::meta::record::{DirectoryEntry, Setting};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
-use cairn_storage::types::BucketId;
+use cairn_storage::types::{BucketId, UserId};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
-use super::{Asked, Caller, Pass, check_owner, judge};
-use crate::error::S3Error;
-use crate::gateway::{Gateway, no_such_bucket};
+use super::bucket::Bucket;
+use super::circumstances::Circumstances;
+use super::{Caller, Pass, check_owner, judge};
+use crate::error::{Code, S3Error};
+use crate::gateway::{Gateway, no_such_bucket, unexpected};
+use crate::policy::Context;
+
+/// How often a command is judged anew because the bucket's settings have changed.
+const MAX_TRIES: usize = 5;
+
+/// The longest name of a bucket, in bytes. None is asked for, or remembered, that could be no bucket's.
+const MAX_NAME_LEN: usize = 63;
+
+const LIST: &str = "s3:ListBucket";
 
 /// A caller, and the bucket and key that the caller may do something with.
 pub struct Access {
     gateway: Gateway,
     caller: Caller,
+    /// What was asked for first, of this key of this bucket.
     actions: &'static [&'static str],
     bucket: String,
     key: String,
+    /// What was allowed besides, action and key.
+    besides: Mutex<Vec<(&'static str, String)>>,
     /// `x-amz-expected-bucket-owner`.
     expected_owner: Option<HeaderValue>,
+    circumstances: Circumstances,
+    /// Made where a policy asks for it.
+    context: OnceLock<Context<'static>>,
     /// As it was first.
-    opened: Arc<DirectoryEntry>,
+    opened: Arc<Bucket>,
     /// As it was last found.
-    found: Mutex<Arc<DirectoryEntry>>,
+    found: Mutex<Arc<Bucket>>,
 }
 
 impl Access {
-    /// Looks the bucket up and judges. A cached entry may be out of date, so that only the root group denies, and says
-    /// whose the bucket is where one owner is expected.
+    /// Looks the bucket up and judges. What is remembered may be out of date, so that only the groups deny, and say whose
+    /// the bucket is where one owner is expected.
     pub(super) async fn open(
         gateway: &Gateway,
-        caller: &Caller,
+        (caller, circumstances): (&Caller, Circumstances),
         actions: &'static [&'static str],
         (bucket, key): (&str, &str),
         expected_owner: Option<&HeaderValue>,
     ) -> Result<Self, S3Error> {
-        let judged = |entry: &DirectoryEntry| judge_all(caller, actions, entry, key, expected_owner);
-        let cached = gateway.cached_bucket(bucket).filter(|_| expected_owner.is_none());
-        let entry = match cached.filter(|entry| judged(entry).is_ok()) {
-            Some(entry) => entry,
-            None => {
-                let entry = ask(gateway, bucket).await?;
-                judged(&entry)?;
-                entry
-            }
-        };
-        Ok(Self {
+        let made_of = |found: Arc<Bucket>| Self {
             gateway: gateway.clone(),
             caller: caller.clone(),
             actions,
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            besides: Mutex::new(Vec::new()),
             expected_owner: expected_owner.cloned(),
-            found: Mutex::new(entry.clone()),
-            opened: entry,
-        })
+            circumstances: circumstances.clone(),
+            context: OnceLock::new(),
+            opened: found.clone(),
+            found: Mutex::new(found),
+        };
+        circumstances.check_lengths()?;
+        if bucket.len() > MAX_NAME_LEN {
+            return Err(no_such_bucket(bucket));
+        }
+        if let Some(known) = gateway.known_bucket(bucket).filter(|_| expected_owner.is_none()) {
+            let access = made_of(known.clone());
+            let judged = access.judge_all(&known);
+            // However many ask without a signature, one look a second tells them what is open by now.
+            let is_enough = || caller.is_anonymous() && !gateway.may_look_again_for_strangers() && known.is_fresh();
+            if judged.is_ok() || is_enough() {
+                return judged.map(|()| access);
+            }
+        } else if caller.is_anonymous() && !gateway.may_look_up_for_strangers(bucket)? {
+            return Err(Code::SlowDown.into());
+        }
+        let found = match Bucket::find(gateway, bucket).await {
+            Err(error) if caller.is_anonymous() && error.code == Code::NoSuchBucket => {
+                gateway.remember_missing(bucket);
+                return Err(error);
+            }
+            found => found?,
+        };
+        let access = made_of(found.clone());
+        access.judge_all(&found)?;
+        Ok(access)
     }
 
-    /// The bucket as the root group knows it now, if the caller may do with it what was asked for.
+    /// The bucket as the groups know it now, if the caller may do with it what was asked for.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
-    pub async fn find(&self) -> Result<Arc<DirectoryEntry>, S3Error> {
-        let entry = ask(&self.gateway, &self.bucket).await?;
-        judge_all(&self.caller, self.actions, &entry, &self.key, self.expected_owner.as_ref())?;
-        Ok(entry)
+    /// `NoSuchBucket`, `AccessDenied`, and that a group does not answer.
+    pub async fn find(&self) -> Result<Arc<Bucket>, S3Error> {
+        let found = Bucket::find(&self.gateway, &self.bucket).await?;
+        self.judge_all(&found)?;
+        Ok(found)
     }
 
     pub fn gateway(&self) -> &Gateway {
@@ -89,7 +129,12 @@ impl Access {
     /// The bucket's directory entry; may come from the cache (the group has the last word). For what must be known
     /// before a body is read: the group.
     pub fn entry(&self) -> &DirectoryEntry {
-        &self.opened
+        &self.opened.entry
+    }
+
+    /// Of the bucket, and so of all that is put into it: as it was last found.
+    pub fn owner(&self) -> UserId {
+        self.found().entry.owner
     }
 
     /// For what goes to the root group about this bucket.
@@ -97,92 +142,198 @@ impl Access {
         Pass(())
     }
 
-    /// Judges what is asked for besides, of another key of the bucket.
+    pub(super) fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+
+    /// Judges what is asked for besides, of the key or of another one of the bucket.
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub fn also(&self, action: &str, key: &str) -> Result<(), S3Error> {
-        allow(&self.caller, action, &self.found.lock(), key)
+    pub async fn also(&self, action: &'static str, key: &str) -> Result<(), S3Error> {
+        if self.allow(action, key).is_ok() {
+            return Ok(());
+        }
+        self.settings().await?;
+        self.allow(action, key)
     }
 
-    /// Asks the bucket's group. A directory entry is only a hint: where the group does not know the bucket's id, the root
-    /// group is asked, and what it says is judged anew, before it is `NoSuchBucket`.
-    pub async fn query(&self, query: impl Fn(BucketId) -> Query) -> Result<(Arc<DirectoryEntry>, Answer), S3Error> {
-        loop {
-            let entry = self.found.lock().clone();
-            let answer = self.gateway.client(self.pass()).query(entry.group, query(entry.id)).await?;
-            if !is_unknown_bucket(&answer) {
-                return Ok((entry, answer));
-            }
-            self.find_again(&entry).await?;
+    /// The same, by what was found last: for many keys, after [`Self::settings`].
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn allow(&self, action: &'static str, key: &str) -> Result<(), S3Error> {
+        self.judge(&self.found(), action, key)?;
+        self.besides.lock().push((action, key.to_owned()));
+        Ok(())
+    }
+
+    /// The error for a key that is not there: who may not list the bucket does not learn that.
+    pub async fn missing(&self, no_such_key: S3Error) -> S3Error {
+        let may_list = |found: &Bucket| self.judge(found, LIST, "").is_ok();
+        if may_list(&self.found()) {
+            return no_such_key;
+        }
+        match self.settings().await {
+            Ok(found) if may_list(&found) => no_such_key,
+            Ok(_) => Code::AccessDenied.into(),
+            Err(error) => error,
         }
     }
 
-    /// The same for a command. `Rejection::UnknownBucket` never comes back from here, it is `NoSuchBucket`; the other
-    /// rejections are the operation's to turn into errors.
+    /// Asks the bucket's group. What is known of the bucket is only a hint: where the group does not know its id, the root
+    /// group is asked, and what it says is judged anew, before it is `NoSuchBucket`.
+    pub async fn query(&self, query: impl Fn(BucketId) -> Query) -> Result<(Arc<DirectoryEntry>, Answer), S3Error> {
+        loop {
+            let known = self.found();
+            let Bucket { entry, epoch, .. } = &*known;
+            let answer = self.gateway.client(self.pass()).query(entry.group, query(entry.id)).await?;
+            match settings(&answer) {
+                Some(None) => {
+                    self.find_again(&known).await?;
+                    continue;
+                }
+                // The answer is of that bucket, and so must be what it is judged by.
+                Some(now) if now != *epoch && self.judge_again(&known).await?.entry.id != entry.id => continue,
+                _ => {}
+            }
+            return Ok((known.entry.clone(), answer));
+        }
+    }
+
+    /// The same for a command. `Rejection::UnknownBucket` and `Rejection::SettingsChanged` never come back from here; the
+    /// other rejections are the operation's to turn into errors.
     pub async fn command(
         &self,
         command: impl Fn(BucketId) -> Command,
     ) -> Result<(Arc<DirectoryEntry>, Result<Outcome, Rejection>), S3Error> {
-        loop {
-            let entry = self.found.lock().clone();
-            let result = self.gateway.client(self.pass()).command(entry.group, command(entry.id)).await?;
-            if !matches!(result, Err(Rejection::UnknownBucket)) {
-                return Ok((entry, result));
-            }
-            self.find_again(&entry).await?;
-        }
+        self.command_for(None, |bucket| Ok(command(bucket.entry.id))).await
     }
 
-    /// After the group said that it does not know the bucket of `entry`.
-    async fn find_again(&self, entry: &DirectoryEntry) -> Result<(), S3Error> {
+    /// The same for one that takes something from another bucket of the group, as `source` was judged. Where that has
+    /// other settings by now, it is `Rejection::SourceChanged`.
+    pub async fn command_from(
+        &self,
+        source: &Self,
+        command: impl Fn(BucketId) -> Command,
+    ) -> Result<(Arc<DirectoryEntry>, Result<Outcome, Rejection>), S3Error> {
+        let known = source.found();
+        let judged = (known.entry.id, known.epoch.unwrap_or(u64::MAX));
+        self.command_for(Some(judged), |bucket| Ok(command(bucket.entry.id))).await
+    }
+
+    /// The same, of what the bucket's settings have a say in.
+    async fn command_for(
+        &self,
+        source: Option<(BucketId, u64)>,
+        command: impl Fn(&Bucket) -> Result<Command, S3Error>,
+    ) -> Result<(Arc<DirectoryEntry>, Result<Outcome, Rejection>), S3Error> {
+        let client = self.gateway.client(self.pass());
+        for _ in 0..MAX_TRIES {
+            let known = self.found();
+            let command = command(&known)?;
+            let group = known.entry.group;
+            // Where the group knew no such bucket, it is no epoch.
+            let own = (known.entry.id, known.epoch.unwrap_or(u64::MAX));
+            let judged = std::iter::once(own).chain(source).collect();
+            match client.command_judged_by(judged, group, command).await? {
+                Err(Rejection::UnknownBucket) => self.find_again(&known).await?,
+                Err(Rejection::SettingsChanged) => {
+                    let now = self.judge_again(&known).await?;
+                    if source.is_some() && (now.entry.id, now.epoch) == (known.entry.id, known.epoch) {
+                        return Ok((known.entry.clone(), Err(Rejection::SourceChanged)));
+                    }
+                }
+                result => return Ok((known.entry.clone(), result)),
+            }
+        }
+        Err(Code::OperationAborted.into())
+    }
+
+    /// The bucket and its settings, as its group knows them now.
+    pub async fn settings(&self) -> Result<Arc<Bucket>, S3Error> {
+        self.query(|bucket| Query::Bucket { bucket }).await?;
+        Ok(self.found())
+    }
+
+    /// Sets one of the bucket's settings, or removes it, if `check` has nothing against it, which sees those that are
+    /// there at that moment.
+    pub async fn set(
+        &self,
+        setting: Setting,
+        value: Option<Bytes>,
+        check: impl Fn(&Bucket) -> Result<(), S3Error>,
+    ) -> Result<(), S3Error> {
+        self.settings().await?;
+        let command = |bucket: &Bucket| {
+            check(bucket)?;
+            Ok(Command::SetBucketSetting { bucket: bucket.entry.id, setting, value: value.clone() })
+        };
+        let result = self.command_for(None, command).await?.1;
+        self.gateway.forget_bucket(&self.bucket);
+        result.map(drop).map_err(|_| unexpected("SetBucketSetting"))
+    }
+
+    /// What was allowed besides is done, and need not be judged again.
+    pub fn done(&self) {
+        self.besides.lock().clear();
+    }
+
+    fn found(&self) -> Arc<Bucket> {
+        self.found.lock().clone()
+    }
+
+    /// After the group said that it does not know the bucket.
+    async fn find_again(&self, known: &Bucket) -> Result<(), S3Error> {
         self.gateway.forget_bucket(&self.bucket);
         let again = self.find().await?;
-        if again.id == entry.id {
+        if again.entry.id == known.entry.id {
             // It is being deleted.
             return Err(no_such_bucket(&self.bucket));
         }
         *self.found.lock() = again;
         Ok(())
     }
+
+    /// After the group said that the settings are others.
+    async fn judge_again(&self, known: &Bucket) -> Result<Arc<Bucket>, S3Error> {
+        let now = Bucket::of(&self.gateway, known.entry.clone()).await?;
+        if now.epoch.is_none() {
+            self.find_again(known).await?;
+            return Ok(self.found());
+        }
+        self.judge_all(&now)?;
+        *self.found.lock() = now.clone();
+        Ok(now)
+    }
+
+    fn judge_all(&self, found: &Bucket) -> Result<(), S3Error> {
+        self.actions.iter().try_for_each(|action| self.judge(found, action, &self.key))?;
+        self.besides.lock().iter().try_for_each(|(action, key)| self.judge(found, action, key))?;
+        self.expected_owner.as_ref().map_or(Ok(()), |expected| check_owner(expected, found.entry.owner))
+    }
+
+    fn judge(&self, found: &Bucket, action: &str, key: &str) -> Result<(), S3Error> {
+        let make = || self.circumstances.context(&self.gateway.settings().trusted_proxies);
+        let context = || self.context.get_or_init(make);
+        let allowed = judge::of_bucket(&self.caller, action, found, key, context);
+        if allowed { Ok(()) } else { Err(Code::AccessDenied.into()) }
+    }
 }
 
-/// # Errors
-/// `AccessDenied`.
-fn judge_all(
-    caller: &Caller,
-    actions: &[&str],
-    entry: &DirectoryEntry,
-    key: &str,
-    expected_owner: Option<&HeaderValue>,
-) -> Result<(), S3Error> {
-    actions.iter().try_for_each(|action| allow(caller, action, entry, key))?;
-    expected_owner.map_or(Ok(()), |expected| check_owner(expected, entry.owner))
-}
-
-fn allow(caller: &Caller, action: &str, entry: &DirectoryEntry, key: &str) -> Result<(), S3Error> {
-    judge(caller, &Asked { action, bucket: &entry.name, key, owner: Some(entry.owner) }).or_error()
-}
-
-/// The active entry of a name, from the root group.
-async fn ask(gateway: &Gateway, bucket: &str) -> Result<Arc<DirectoryEntry>, S3Error> {
-    let entry = gateway.directory_entry(bucket).await?.filter(|entry| entry.state == DirectoryState::Active);
-    let entry = Arc::new(entry.ok_or_else(|| no_such_bucket(bucket))?);
-    gateway.remember_bucket(entry.clone());
-    Ok(entry)
-}
-
-fn is_unknown_bucket(answer: &Answer) -> bool {
-    matches!(
-        answer,
-        Answer::Bucket(None)
-            | Answer::BucketSettings { bucket: None, .. }
-            | Answer::Object { bucket: None, .. }
-            | Answer::List { bucket: None, .. }
-            | Answer::Upload { bucket: None, .. }
-            | Answer::Parts { bucket: None, .. }
-            | Answer::Uploads { bucket: None, .. }
-    )
+/// The epoch of the bucket's settings in an answer that has it; `Some(None)` where the group knows no such bucket.
+fn settings(answer: &Answer) -> Option<Option<u64>> {
+    match answer {
+        Answer::Bucket(bucket) => Some(bucket.as_ref().map(|(_, epoch)| *epoch)),
+        Answer::BucketSettings { settings, .. }
+        | Answer::Object { settings, .. }
+        | Answer::ObjectParts { settings, .. }
+        | Answer::List { settings, .. }
+        | Answer::Upload { settings, .. }
+        | Answer::Parts { settings, .. }
+        | Answer::Uploads { settings, .. } => Some(*settings),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -6,15 +6,25 @@
 //! here.
 
 mod access;
+mod bucket;
+mod circumstances;
 mod identity;
-mod verdict;
+mod judge;
+mod rights;
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use cairn_storage::types::UserId;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 pub use self::access::Access;
-pub use self::identity::{Caller, Identity};
-pub use self::verdict::{Asked, Verdict, Why, judge};
+pub use self::bucket::{Bucket, PublicAccessBlock};
+use self::circumstances::Circumstances;
+pub use self::circumstances::is_key;
+pub use self::identity::{ACCOUNT, Caller, Identity};
+pub use self::judge::Explained;
+pub use self::rights::{Library, Rights};
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::Version;
@@ -45,9 +55,11 @@ pub async fn answer(gateway: &Gateway, row: &'static Row, mut request: Request) 
             .detail("ArgumentName", EXPECTED_SOURCE_OWNER));
     }
     match row.handler {
+        // Who has not signed is told of nothing but what is open to all.
+        Handler::NotBuilt if request.caller.is_anonymous() => Err(Code::AccessDenied.into()),
         Handler::NotBuilt => Err(is_not_built(row)),
         Handler::Service(handle) => {
-            let pass = admit_to_service(row, &request)?;
+            let pass = admit_to_service(gateway, row, &request)?;
             handle(gateway, pass, request).await
         }
         Handler::Bucket(handle) => {
@@ -65,9 +77,14 @@ pub async fn answer(gateway: &Gateway, row: &'static Row, mut request: Request) 
 ///
 /// # Errors
 /// `AccessDenied`.
-fn admit_to_service(row: &Row, request: &Request) -> Result<Pass, S3Error> {
+fn admit_to_service(gateway: &Gateway, row: &Row, request: &Request) -> Result<Pass, S3Error> {
     for action in row.actions(&Version::Current) {
-        judge(&request.caller, &Asked { action, bucket: &request.bucket, key: "", owner: None }).or_error()?;
+        let circumstances = Circumstances::of(request, Version::Current);
+        let context = OnceLock::new();
+        let make = || circumstances.context(&gateway.settings().trusted_proxies);
+        if !judge::of_service(&request.caller, action, &request.bucket, || context.get_or_init(make)) {
+            return Err(Code::AccessDenied.into());
+        }
     }
     if let Some(expected) = request.headers.get(EXPECTED_OWNER).filter(|_| row.level == Level::Bucket) {
         check_owner(expected, request.caller.id)?;
@@ -78,40 +95,50 @@ fn admit_to_service(row: &Row, request: &Request) -> Result<Pass, S3Error> {
 /// The way to the bucket that a request is about.
 ///
 /// # Errors
-/// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
+/// `NoSuchBucket`, `AccessDenied`, and that a group does not answer.
 async fn admit(gateway: &Gateway, row: &Row, request: &Request, version: &Version) -> Result<Access, S3Error> {
     let expected = request.headers.get(EXPECTED_OWNER);
-    let resource = (request.bucket.as_str(), request.key.as_str());
-    Access::open(gateway, &request.caller, row.actions(version), resource, expected).await
+    let caller = (&request.caller, Circumstances::of(request, version.clone()));
+    Access::open(gateway, caller, row.actions(version), (&request.bucket, &request.key), expected).await
 }
 
 /// The way to the source of a copy; `target` shows that the caller may write, as who may not learns nothing of it.
 ///
 /// # Errors
-/// `NoSuchBucket`, `AccessDenied`, and that the root group does not answer.
-pub async fn admit_to_source(target: &Access, source: &CopySource, headers: &HeaderMap) -> Result<Access, S3Error> {
+/// `NoSuchBucket`, `AccessDenied`, and that a group does not answer.
+pub async fn admit_to_source(target: &Access, source: &CopySource, request: &Request) -> Result<Access, S3Error> {
     let actions: &[_] = match source.version {
         Version::Current => &["s3:GetObject"],
         Version::Null | Version::Id(_) => &["s3:GetObjectVersion"],
     };
-    let expected = headers.get(EXPECTED_SOURCE_OWNER);
-    Access::open(target.gateway(), target.caller(), actions, (&source.bucket, &source.key), expected).await
+    let expected = request.headers.get(EXPECTED_SOURCE_OWNER);
+    let caller = (target.caller(), target.circumstances().with_version(source.version.clone()));
+    Access::open(target.gateway(), caller, actions, (&source.bucket, &source.key), expected).await
 }
 
-/// The admin API and the metrics are root's.
+/// The admin API and the metrics are root's, by a key that nothing narrows.
 ///
 /// # Errors
 /// `AccessDenied`.
 pub fn admit_to_admin(caller: &Caller) -> Result<Pass, S3Error> {
-    if caller.root { Ok(Pass(())) } else { Err(Code::AccessDenied.into()) }
+    let is_whole = caller.rights().narrowing.is_none();
+    if caller.is_root() && is_whole { Ok(Pass(())) } else { Err(Code::AccessDenied.into()) }
 }
 
-/// The way to any object's bucket, for the admin API.
+/// What would be said to a caller of a bucket, or of a key in it, from an address.
 ///
 /// # Errors
-/// As [`admit`].
-pub async fn admit_to_object(gateway: &Gateway, caller: &Caller, bucket: &str, key: &str) -> Result<Access, S3Error> {
-    Access::open(gateway, caller, &["s3:GetObject"], (bucket, key), None).await
+/// `NoSuchBucket`, and that a group does not answer.
+pub async fn explain(
+    gateway: &Gateway,
+    caller: &Identity,
+    action: &str,
+    (bucket, key): (&str, &str),
+    from: Option<IpAddr>,
+) -> Result<Explained, S3Error> {
+    let found = Bucket::find(gateway, bucket).await?;
+    let context = Circumstances::from(from).context(&[]);
+    Ok(judge::explain(caller, action, &found, key, &context))
 }
 
 fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {

@@ -6,14 +6,15 @@ use http::{HeaderMap, HeaderName, request};
 use crate::auth::{self, Parsed, Payload, Place, RequestHead, Rules};
 use crate::data::checksum;
 use crate::error::{Code, S3Error};
-use crate::gate::Caller;
+use crate::gate::{Caller, Identity};
 use crate::gateway::Gateway;
 use crate::operation::Target;
+use crate::request::{Content, SignatureFacts};
 
 /// The longest access key that is looked up, in bytes.
 const MAX_ACCESS_KEY_LEN: usize = 128;
 
-/// A request whose signature holds.
+/// A request whose signature holds, or that has none.
 pub(super) struct Signed {
     pub caller: Caller,
     /// How the body is to be checked.
@@ -22,9 +23,10 @@ pub(super) struct Signed {
     pub place: Place,
     /// Whether it is of version 2.
     pub version2: bool,
+    pub signature: Option<SignatureFacts>,
 }
 
-/// `AccessDenied` without a signature, `InvalidAccessKeyId` with one of nobody we know, and what is wrong with it
+/// Nobody in particular without a signature; `InvalidAccessKeyId` with one of nobody we know, and what is wrong with it
 /// otherwise. Reads nothing of the body. The `x-amz-*` parameters of a presigned query are among the head's headers
 /// after it, but for checksums.
 pub(super) async fn authenticate(
@@ -40,8 +42,18 @@ pub(super) async fn authenticate(
         headers: &head.headers,
         bucket_of_host: if target.virtual_host { &target.bucket } else { "" },
     };
-    let Parsed::Signed(claim) = auth::parse(&parts, rules, now_ms())? else {
-        return Err(Code::AccessDenied.into());
+    let claim = match auth::parse(&parts, rules, now_ms())? {
+        Parsed::Signed(claim) => claim,
+        Parsed::Anonymous(payload) => {
+            check_once(&head.headers)?;
+            return Ok(Signed {
+                caller: Identity::anonymous(),
+                payload,
+                place: Place::Header,
+                version2: false,
+                signature: None,
+            });
+        }
     };
     let key = claim.access_key();
     let unknown = || S3Error::new(Code::InvalidAccessKeyId).detail("AWSAccessKeyId", key);
@@ -61,7 +73,19 @@ pub(super) async fn authenticate(
         }
     }
     check_once(&head.headers)?;
-    Ok(Signed { caller: known.caller.clone(), payload, place: claim.place(), version2: claim.is_version2() })
+    let signature = SignatureFacts {
+        kind: if claim.place() == Place::Query { "REST-QUERY-STRING" } else { "REST-HEADER" },
+        version: if claim.is_version2() { "AWS" } else { "AWS4-HMAC-SHA256" },
+        signed_ms: claim.signed_ms(&head.headers),
+        content: Content::from(&payload),
+    };
+    Ok(Signed {
+        caller: known.caller.clone(),
+        payload,
+        place: claim.place(),
+        version2: claim.is_version2(),
+        signature: Some(signature),
+    })
 }
 
 /// Headers whose values are lists, and may stand on lines of their own.

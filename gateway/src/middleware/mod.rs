@@ -36,6 +36,7 @@ use crate::data::AnswerRoom;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Target, Version};
+use crate::origin::Peer;
 use crate::request::{Reply, Request, Unread};
 use crate::server::Hooks;
 use crate::server::pace::Pace;
@@ -211,7 +212,10 @@ impl Service {
         }
         let signed = authenticate::authenticate(gateway, &self.0.rules, &mut head, &target).await?;
         // Only now: a presigned query holds headers, too, the source of a copy among them.
-        let row = router::route(&head.method, &target, &head.headers)?;
+        let row = router::route(&head.method, &target, &head.headers).map_err(|error| {
+            // Who has not signed is told of nothing but what is open to all.
+            if signed.caller.is_anonymous() { Code::AccessDenied.into() } else { error }
+        })?;
         progress.operation = row.operation.as_str();
         promise::check(row, &head.headers)?;
         // Only now: names that anybody could make up do not get into the log.
@@ -222,11 +226,13 @@ impl Service {
             method: head.method,
             bucket: target.bucket,
             key: target.key,
-            query: target.query,
+            query: target.query.into(),
             version: Version::Current,
             document_len: row.document_len,
             virtual_host: target.virtual_host,
-            headers: head.headers,
+            signature: signed.signature,
+            peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+            headers: head.headers.into(),
             payload: signed.payload,
             body: Unread::new(body),
         };

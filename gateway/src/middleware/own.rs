@@ -9,6 +9,7 @@ use super::{Inner, Progress, authenticate};
 use crate::auth::Place;
 use crate::error::{Code, S3Error};
 use crate::operation::{Target, Version};
+use crate::origin::Peer;
 use crate::request::{Reply, Request, Unread};
 use crate::server::Hooks;
 use crate::{admin, gate};
@@ -61,11 +62,13 @@ pub(super) async fn answer(
         method: head.method,
         bucket: target.bucket,
         key: target.key,
-        query: target.query,
+        query: target.query.into(),
         version: Version::Current,
         document_len: admin::MAX_BODY_LEN,
         virtual_host: target.virtual_host,
-        headers: head.headers,
+        signature: signed.signature,
+        peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+        headers: head.headers.into(),
         payload: signed.payload,
         body: Unread::new(body),
     };

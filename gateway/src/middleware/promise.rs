@@ -24,13 +24,15 @@ const OTHER_STORAGE_CLASSES: &[&str] = &[
     "FSX_ONTAP",
 ];
 
+/// Canned ACLs that say what holds where the bucket's owner owns everything in it, as in every bucket here.
+const OWNERS_ACLS: &[&str] = &["", "private", "bucket-owner-full-control"];
+
 const OTHER_ACLS: &[&str] = &[
     "public-read",
     "public-read-write",
     "authenticated-read",
     "aws-exec-read",
     "bucket-owner-read",
-    "bucket-owner-full-control",
     "log-delivery-write",
 ];
 
@@ -39,7 +41,6 @@ const NOT_BUILT: &[&str] = &[
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-object-lock-",
-    "x-amz-grant-",
     "x-amz-mfa",
     "x-amz-write-offset-bytes",
     "x-amz-object-append",
@@ -53,7 +54,6 @@ const NOT_BUILT: &[&str] = &[
     "x-amz-request-route",
     "x-amz-request-token",
     "x-amz-bucket-object-lock-token",
-    "x-amz-confirm-remove-self-bucket-access",
     "x-amz-skip-destination-validation",
     "x-amz-transition-default-minimum-object-size",
 ];
@@ -102,7 +102,8 @@ pub fn check(row: &Row, headers: &HeaderMap) -> Result<(), S3Error> {
             continue;
         }
         match name {
-            "x-amz-acl" => check_acl(value)?,
+            "x-amz-acl" => check_acl(row, value)?,
+            _ if name.starts_with("x-amz-grant-") => return Err(no_acls(row)),
             "x-amz-storage-class" => check_storage_class(value)?,
             "x-amz-bucket-namespace" if value.as_bytes() != b"global" => return Err(not_built(name)),
             // No tags at all is what every object has.
@@ -147,13 +148,21 @@ fn sounds_like_a_check(name: &str) -> bool {
     name.starts_with("x-amz-checksum-") || name.split('-').any(|word| matches!(word, "if" | "expected"))
 }
 
-fn check_acl(value: &HeaderValue) -> Result<(), S3Error> {
+fn check_acl(row: &Row, value: &HeaderValue) -> Result<(), S3Error> {
     match value.to_str().unwrap_or_default() {
-        "private" | "" => Ok(()),
-        other if OTHER_ACLS.contains(&other) => Err(not_built("x-amz-acl")),
+        known if OWNERS_ACLS.contains(&known) => Ok(()),
+        other if OTHER_ACLS.contains(&other) => Err(no_acls(row)),
         other => {
             Err(S3Error::new(Code::InvalidArgument).detail("ArgumentName", "x-amz-acl").detail("ArgumentValue", other))
         }
+    }
+}
+
+/// S3 User Guide, "Controlling ownership of objects and disabling ACLs for your bucket".
+fn no_acls(row: &Row) -> S3Error {
+    match row.operation {
+        Operation::CreateBucket => Code::InvalidBucketAclWithObjectOwnership.into(),
+        _ => Code::AccessControlListNotSupported.into(),
     }
 }
 
@@ -228,8 +237,6 @@ mod tests {
             ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-object-lock-legal-hold", "ON"),
             ("x-amz-tagging", "a=b"),
-            ("x-amz-grant-read", "id=x"),
-            ("x-amz-acl", "public-read"),
             ("x-amz-storage-class", "GLACIER"),
             ("x-amz-mfa", "x"),
             ("x-amz-write-offset-bytes", "7"),
@@ -241,6 +248,9 @@ mod tests {
         ] {
             assert_eq!(ask(name, value), Err(Code::NotImplemented), "{name}");
         }
+        for (name, value) in [("x-amz-grant-read", "id=x"), ("x-amz-acl", "public-read")] {
+            assert_eq!(ask(name, value), Err(Code::AccessControlListNotSupported), "{name}");
+        }
         assert_eq!(ask("x-amz-acl", "bad"), Err(Code::InvalidArgument));
         assert_eq!(ask("x-amz-storage-class", "BAD"), Err(Code::InvalidStorageClass));
     }
@@ -249,6 +259,7 @@ mod tests {
     fn what_costs_nothing_is_accepted() {
         for (name, value) in [
             ("x-amz-acl", "private"),
+            ("x-amz-acl", "bucket-owner-full-control"),
             ("x-amz-storage-class", "STANDARD"),
             ("x-amz-website-redirect-location", "/x"),
             ("x-amz-bypass-governance-retention", "true"),
@@ -264,6 +275,8 @@ mod tests {
 
     /// What may be left alone, because it is true of everything that is built.
     const HARMLESS: &[&str] = &[
+        // Nobody is asked.
+        "x-amz-confirm-remove-self-bucket-access",
         // Nothing is retained that could be bypassed.
         "x-amz-bypass-governance-retention",
         // No object has annotations.
@@ -286,13 +299,15 @@ mod tests {
             let refused = NOT_BUILT.iter().any(|start| name.starts_with(start));
             // A checksum that is not built is refused, too.
             let refused = refused || name.starts_with("x-amz-checksum-") && !is_read(name);
+            let no_acl = name.starts_with("x-amz-grant-");
             let read = is_read(name) || READ.contains(&name);
-            let classes = [read, refused, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
+            let classes = [read, refused, no_acl, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
             assert_eq!(classes, 1, "{name} is of {classes} classes");
             let header: http::HeaderName = name.parse().unwrap();
             let headers = HeaderMap::from_iter([(header, HeaderValue::from_static("x"))]);
             let told = check(row(Operation::PutObject), &headers).map_err(|e| e.code);
             assert!(!refused || told == Err(Code::NotImplemented), "{name}: {told:?}");
+            assert!(!no_acl || told == Err(Code::AccessControlListNotSupported), "{name}: {told:?}");
         }
         for name in READ.iter().chain(HARMLESS) {
             assert!(names.contains(name), "{name} is no header of S3");

@@ -157,8 +157,8 @@ async fn what_is_cairns_own_is_not_in_the_way_of_a_buckets_keys() {
 #[tokio::test]
 async fn a_key_of_nobody_and_a_wrong_secret_are_told_apart() {
     let setup = setup();
-    assert!(setup.ask("nobody", "GET", "/", "").await.body.contains("<Code>InvalidAccessKeyId</Code>"));
     setup.fake.0.lock().users[1].secret_key = "another".to_owned();
+    assert!(setup.ask("nobody", "GET", "/", "").await.body.contains("<Code>InvalidAccessKeyId</Code>"));
     assert!(setup.ask("anna", "GET", "/", "").await.body.contains("<Code>SignatureDoesNotMatch</Code>"));
 }
 
@@ -182,10 +182,10 @@ async fn errors_name_code_resource_and_bucket() {
 #[tokio::test]
 async fn what_is_not_built_is_refused_after_the_signature_only() {
     let setup = setup();
-    assert_eq!(setup.ask("", "GET", "/annas?policy", "").await.status, StatusCode::FORBIDDEN);
-    assert_eq!(setup.ask("anna", "GET", "/annas?policy", "").await.status, StatusCode::NOT_IMPLEMENTED);
-    let acl = [("x-amz-acl", "public-read")];
-    assert_eq!(setup.ask_with("anna", "PUT", "/new", "", &acl).await.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(setup.ask("", "GET", "/annas?lifecycle", "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(setup.ask("anna", "GET", "/annas?lifecycle", "").await.status, StatusCode::NOT_IMPLEMENTED);
+    let promise = [("x-amz-mfa", "x")];
+    assert_eq!(setup.ask_with("anna", "PUT", "/new", "", &promise).await.status, StatusCode::NOT_IMPLEMENTED);
     assert_eq!(setup.ask("anna", "GET", "/new?location", "").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -3,7 +3,7 @@
 
 use super::actions::{OF_BUCKETS, OF_OBJECTS};
 use super::arn::ArnPattern;
-use super::pattern::Pattern;
+use super::principal::Named;
 use super::statement::Statement;
 use super::{Fault, Policy};
 
@@ -16,6 +16,52 @@ impl Policy {
     /// to none of the statement's resources. The problem is S3's own text.
     pub fn check_bucket(&self, bucket: &str) -> Result<(), Fault> {
         self.statements.iter().try_for_each(|statement| check(statement, bucket))
+    }
+
+    /// Whether those whom it names can be anybody: users and accounts of this account. Services and identity providers are
+    /// named by whoever likes.
+    ///
+    /// # Errors
+    /// The first one who cannot. The problem is S3's own text and the name.
+    pub fn check_principals(&self, account: &str) -> Result<(), Fault> {
+        let of_users = format!("arn:aws:iam::{account}:user/");
+        let can_be = |named: &Named| match named {
+            Named::Account(named) => **named == *account,
+            Named::Arn(arn) => arn.starts_with(&of_users),
+            Named::Canonical(id) => id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            Named::Everyone | Named::Service(_) | Named::Federated(_) => true,
+        };
+        for statement in &self.statements {
+            let Some(principals) = &statement.principals else { continue };
+            if let Some(named) = principals.named.iter().find(|named| !can_be(named)) {
+                let element = if principals.not { "NotPrincipal" } else { "Principal" };
+                let problem = format!("Invalid principal in policy: {}", named.name());
+                return Err(Fault { path: format!("{}.{element}", statement.path), problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the condition keys, and those of the variables, against the ones that there are. `known` is asked for each
+    /// by its full name in lower case (`s3:existingobjecttag/color`).
+    ///
+    /// # Errors
+    /// The first key that is not known. The problem is S3's own text and the key.
+    pub fn check_keys(&self, known: impl Fn(&str) -> bool) -> Result<(), Fault> {
+        let fault = |path: String, key| Fault { path, problem: format!("Policy has an invalid condition key: {key}") };
+        for statement in &self.statements {
+            let mut of_resources = statement.resources.any_of.iter().flat_map(ArnPattern::keys);
+            if let Some(key) = of_resources.find(|key| !known(key)) {
+                let element = if statement.resources.not { "NotResource" } else { "Resource" };
+                return Err(fault(format!("{}.{element}", statement.path), key));
+            }
+            for condition in &statement.conditions {
+                if let Some(key) = condition.keys().find(|key| !known(key)) {
+                    return Err(fault(condition.path.to_string(), key));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -36,7 +82,7 @@ fn check(statement: &Statement, bucket: &str) -> Result<(), Fault> {
         return Ok(());
     }
     for action in &statement.actions.any_of {
-        let among = |actions: &[&str]| actions.iter().any(|known| is(action, known));
+        let among = |actions: &[&str]| actions.iter().any(|known| action.matches(known));
         let (bucket_action, key_action) = (among(OF_BUCKETS), among(OF_OBJECTS));
         if !bucket_action && !key_action {
             return fault("Action", "Policy has invalid action");
@@ -46,11 +92,6 @@ fn check(statement: &Statement, bucket: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// Whether the pattern, which has no variables, is for this action.
-fn is(pattern: &Pattern, action: &str) -> bool {
-    matches!(pattern, Pattern::Fixed(glob) if glob.matches(action))
 }
 
 #[cfg(test)]

@@ -84,3 +84,41 @@ fn no_action_stands_in_the_lists_twice() {
     assert_eq!(all.len(), count);
     assert!(all.iter().all(|action| action.starts_with("s3:")));
 }
+
+#[test]
+fn a_condition_key_that_is_not_known_is_refused_with_its_place() {
+    let known = |key: &str| ["aws:username", "s3:prefix"].contains(&key) || key.starts_with("s3:existingobjecttag/");
+    let check = |elements: &str| {
+        let json = format!(
+            r#"{{"Version": "2012-10-17", "Statement": [
+                {{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}},
+                {{"Effect": "Allow", "Principal": "*", "Action": "s3:*", {elements}}}]}}"#
+        );
+        policy(&json, Kind::Bucket).check_keys(known)
+    };
+    let any = r#""Resource": "*", "Condition":"#;
+    for elements in [
+        format!(r#"{any} {{}}"#),
+        format!(r#"{any} {{"StringLike": {{"S3:Prefix": "${{AWS:UserName}}/*"}}, "Null": {{"aws:username": false}}}}"#),
+        format!(r#"{any} {{"StringEquals": {{"s3:ExistingObjectTag/Color": "red"}}}}"#),
+        r#""Resource": "arn:aws:s3:::b/${aws:username}/${*}""#.to_owned(),
+    ] {
+        assert_eq!(check(&elements), Ok(()), "{elements}");
+    }
+    let table = [
+        (
+            format!(r#"{any} {{"StringLike": {{"s3:prefix": "a", "s3:Other": "b"}}}}"#),
+            "Condition.StringLike",
+            "s3:other",
+        ),
+        (format!(r#"{any} {{"Null": {{"s3:x": true}}}}"#), "Condition.Null", "s3:x"),
+        (format!(r#"{any} {{"StringLike": {{"s3:prefix": "${{s3:y, 'd'}}"}}}}"#), "Condition.StringLike", "s3:y"),
+        (format!(r#"{any} {{"ArnLike": {{"aws:username": "arn:${{a:b}}:s3:::b"}}}}"#), "Condition.ArnLike", "a:b"),
+        (r#""Resource": ["*", "arn:aws:s3:::b/${s3:z}"]"#.to_owned(), "Resource", "s3:z"),
+        (r#""NotResource": "arn:aws:s3:::b/${s3:z}""#.to_owned(), "NotResource", "s3:z"),
+    ];
+    for (elements, path, key) in table {
+        let problem = format!("Policy has an invalid condition key: {key}");
+        assert_eq!(check(&elements), Err(Fault { path: format!("Statement[1].{path}"), problem }), "{elements}");
+    }
+}

@@ -12,12 +12,14 @@ use super::Fault;
 use super::arn::ArnPattern;
 use super::context::{Asked, Value};
 use super::date;
-use super::json::At;
+use super::json::{At, Place};
 use super::network::Network;
 use super::pattern::{Pattern, Syntax};
 
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
+    /// Where its operator stands in the policy.
+    pub path: Box<str>,
     /// In lower case.
     pub key: Box<str>,
     pub set: Set,
@@ -138,8 +140,14 @@ impl Operator {
         Some(Self { set, if_exists, not, base })
     }
 
-    /// The line of one key. Variables stand in texts and ARNs only.
-    pub(super) fn condition(self, key: &str, values: Vec<At<String>>, variables: bool) -> Result<Condition, Fault> {
+    /// The line of one key, under the operator at this place. Variables stand in texts and ARNs only.
+    pub(super) fn condition(
+        self,
+        place: &Place,
+        key: &str,
+        values: Vec<At<String>>,
+        variables: bool,
+    ) -> Result<Condition, Fault> {
         let test = match self.base {
             Base::Text { ignore_case, wildcards } => {
                 let syntax = Syntax { wildcards, variables };
@@ -164,7 +172,8 @@ impl Operator {
             }
         };
         let Self { set, if_exists, not, base: _ } = self;
-        Ok(Condition { key: key.to_ascii_lowercase().into(), set, if_exists, not, test })
+        let path = place.as_str().into();
+        Ok(Condition { path, key: key.to_ascii_lowercase().into(), set, if_exists, not, test })
     }
 }
 

@@ -3,7 +3,8 @@
 //! In this order, as IAM's "Policy evaluation logic" and S3's "How Amazon S3 authorizes a request" have it:
 //!
 //! 1. An explicit deny in any policy decides. The policies of users and groups do not bind root; and a bucket's policy
-//!    keeps root of the bucket's account from nothing that would put the policy right (Get-, Put-, DeleteBucketPolicy).
+//!    keeps neither root of the bucket's account nor the owner of the bucket from what would put the policy right (Get-,
+//!    Put-, DeleteBucketPolicy). A session of the owner is not the owner in this: nor is one of root in AWS.
 //! 2. Within the account that has the bucket one permission is enough: of root, of the owner of the bucket, of a policy
 //!    of the user or of a group, of the bucket's policy (where it names the caller or everyone: what it allows to the
 //!    account is for the account to hand on), or of an ACL.
@@ -13,8 +14,8 @@
 //!    not narrow what the bucket's policy allows, within the account, to a session by its own ARN or to everyone; a key
 //!    they narrow in all it does.
 //!
-//! Cairn's own is ownership: in AWS it is the account that owns a bucket, here each user owns those that they made, and
-//! may do with them what no policy denies.
+//! Cairn's own is ownership: in AWS it is the account that owns a bucket, here each user owns those that they made, may
+//! do with them what no policy denies, and is like root of the account there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub enum Because<'a> {
     Acl,
     /// This statement denies it, whatever else allows it.
     Denies(Source, StatementRef<'a>),
+    /// Of some keys a policy could allow it; each is judged by itself.
+    SomeKeys,
     /// Nothing allows it.
     Nothing,
     /// It would be allowed, were it not for this layer of what narrows the caller's rights.
@@ -98,9 +101,11 @@ pub fn decide<'a>(asked: &Asked, grounds: &Grounds<'a>, acl: impl FnOnce() -> bo
 /// The reason for which it is allowed; as an error, the one for which it is not.
 fn judge<'a>(asked: &Asked, grounds: &Grounds<'a>, acl: impl FnOnce() -> bool) -> Result<Because<'a>, Because<'a>> {
     let caller = asked.principal;
-    let is_root = matches!(caller, Principal::Root(_));
     let at_home =
         caller.account().is_some() && grounds.owner.is_none_or(|owner| caller.account() == Some(owner.account));
+    let is_root = matches!(caller, Principal::Root(_));
+    let owns = at_home && grounds.owner.is_some_and(|owner| caller.is_canonical(owner.canonical_id));
+    let never_locked_out = at_home && is_root || owns && matches!(caller, Principal::User(_));
 
     // Every deny there is, before any permission.
     let own = match caller {
@@ -109,7 +114,7 @@ fn judge<'a>(asked: &Asked, grounds: &Grounds<'a>, acl: impl FnOnce() -> bool) -
     };
     let narrowed = narrowing(asked, grounds.narrowing)?;
     let by_bucket = match grounds.bucket.map_or(Verdict::Silent, |policy| policy.evaluate(asked)) {
-        Verdict::Deny(_) if is_root && at_home && puts_policy_right(asked.action) => None,
+        Verdict::Deny(_) if never_locked_out && puts_policy_right(asked.action) => None,
         Verdict::Deny(statement) => return Err(Because::Denies(Source::Bucket, statement)),
         Verdict::Allow(statement) => Some(statement),
         Verdict::Silent => None,
@@ -124,7 +129,6 @@ fn judge<'a>(asked: &Asked, grounds: &Grounds<'a>, acl: impl FnOnce() -> bool) -
         return Ok(bucket_allows(statement));
     }
     let because = if at_home {
-        let owns = grounds.owner.is_some_and(|owner| caller.is_canonical(owner.canonical_id));
         let named = by_bucket.filter(|statement| statement.grantee != Grantee::Account).map(bucket_allows);
         match own.or(named) {
             _ if is_root => Because::Root,
@@ -181,7 +185,8 @@ fn first_allow<'a>(
     Ok(allowed)
 }
 
-/// S3 API Reference, "PutBucketPolicy": root of the bucket's account can do these even where the policy denies it.
+/// S3 API Reference, "PutBucketPolicy": root of the bucket's account can do these even where the policy denies it, so
+/// that nobody locks themselves out.
 fn puts_policy_right(action: &str) -> bool {
     ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"].contains(&action)
 }
@@ -194,6 +199,7 @@ impl fmt::Display for Because<'_> {
             Self::Allows(source, statement) => write!(f, "{statement} of {source} allows it"),
             Self::Acl => f.write_str("an ACL grants it"),
             Self::Denies(source, statement) => write!(f, "{statement} of {source} denies it"),
+            Self::SomeKeys => f.write_str("a policy could allow it of some keys, each of which is judged by itself"),
             Self::Nothing => f.write_str("nothing allows it"),
             Self::Narrowed(layer) => {
                 write!(f, "the policy that narrows the caller's rights ({}) does not allow it", layer + 1)

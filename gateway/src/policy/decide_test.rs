@@ -29,12 +29,12 @@ enum Bucket {
 
 fn one(says: Says) -> Arc<Policy> {
     let (effect, action) = match says {
-        Allow => ("Allow", "s3:GetObject"),
-        Deny => ("Deny", "s3:GetObject"),
-        Silence => ("Allow", "s3:PutObject"),
+        Allow => ("Allow", r#"["s3:GetObject", "s3:*BucketPolicy"]"#),
+        Deny => ("Deny", r#"["s3:GetObject", "s3:*BucketPolicy"]"#),
+        Silence => ("Allow", r#""s3:PutObject""#),
     };
     let json = format!(
-        r#"{{"Version": "2012-10-17", "Statement": {{"Effect": "{effect}", "Action": "{action}", "Resource": "*"}}}}"#
+        r#"{{"Version": "2012-10-17", "Statement": {{"Effect": "{effect}", "Action": {action}, "Resource": "*"}}}}"#
     );
     Arc::new(policy(&json, Kind::Identity))
 }
@@ -71,14 +71,14 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Runs `use_it` on the decision of this case, about an object in anna's bucket.
-    fn decide<T>(self, action: &str, use_it: impl FnOnce(Decision) -> T) -> T {
+    /// Runs `use_it` on the decision of this case, about anna's bucket or an object in it.
+    fn decide<T>(self, action: &str, resource: &str, use_it: impl FnOnce(Decision) -> T) -> T {
         let principal = caller(self.who);
         let (user, groups) = ([one(self.user)], [one(self.group)]);
         let layers: Vec<Vec<_>> = self.layers.iter().map(|layer| layer.iter().copied().map(one).collect()).collect();
         let narrowing: Vec<_> = layers.iter().map(Vec::as_slice).collect();
         let bucket = of_bucket(self.bucket, &principal);
-        let (context, resource) = (Context::new(), arn("b/k"));
+        let (context, resource) = (Context::new(), arn(resource));
         let asked = Asked { principal: &principal, action, resource: &resource, context: &context };
         let grounds = Grounds {
             user: &user,
@@ -91,17 +91,19 @@ impl Case<'_> {
     }
 
     /// The plain model: who needs what, a row for each kind of caller.
-    fn expected(self) -> bool {
+    fn expected(self, action: &str) -> bool {
         let has_policies = !matches!(self.who.split([':', '@']).next(), Some("anonymous" | "root" | "service"));
         let own = has_policies && [self.user, self.group].contains(&Allow);
+        let puts_right = ["root", "anna"].contains(&self.who) && action.ends_with("BucketPolicy");
         let denied = has_policies && [self.user, self.group].contains(&Deny)
-            || self.bucket == Bucket::Denies
+            || self.bucket == Bucket::Denies && !puts_right
             || self.layers.concat().contains(&Deny);
         let within = self.layers.iter().all(|layer| layer.contains(&Allow));
         let bucket = |allowed: &[Bucket]| allowed.contains(&self.bucket);
         use Bucket::{Account, Caller, Everyone, Parent};
         let allowed = match self.who {
             "root" | "anna" => within,
+            "federated:anna" => within || bucket(&[Everyone, Caller]),
             "anonymous" => within && (bucket(&[Everyone]) || self.acl),
             "service:logging" => within && (bucket(&[Everyone, Caller]) || self.acl),
             "root@444455556666" => within && (bucket(&[Everyone, Caller, Account]) || self.acl),
@@ -119,6 +121,7 @@ const CALLERS: &[&str] = &[
     "anonymous",
     "root",
     "anna",
+    "federated:anna",
     "ben",
     "role:reader/s",
     "root@444455556666",
@@ -152,15 +155,17 @@ fn all_combinations_are_decided_as_in_the_plain_model() {
                 for layers in LAYERS {
                     for acl in [false, true] {
                         let case = Case { who, user, group, bucket, layers, acl };
-                        let allowed = case.decide("s3:GetObject", |decision| decision.allowed);
-                        assert_eq!(allowed, case.expected(), "{case:?}");
-                        cases += 1;
+                        for (action, resource) in [("s3:GetObject", "b/k"), ("s3:PutBucketPolicy", "b")] {
+                            let allowed = case.decide(action, resource, |decision| decision.allowed);
+                            assert_eq!(allowed, case.expected(action), "{case:?} {action}");
+                            cases += 1;
+                        }
                     }
                 }
             }
         }
     }
-    assert_eq!(cases, 9 * 7 * 9 * 9 * 2);
+    assert_eq!(cases, 10 * 7 * 9 * 9 * 2 * 2);
 }
 
 const QUIET: Case =
@@ -193,33 +198,31 @@ fn a_decision_says_what_decided() {
         (Case { who: "ben@444455556666", user: Allow, ..QUIET }, "the account that owns the bucket does not allow it"),
     ];
     for (case, expected) in table {
-        let said = case.decide("s3:GetObject", |decision| decision.because.to_string());
+        let said = case.decide("s3:GetObject", "b/k", |decision| decision.because.to_string());
         assert_eq!(said, expected, "{case:?}");
     }
 }
 
 #[test]
-fn root_can_put_a_policy_right_that_denies_it_everything() {
-    let denied = Case { who: "root", bucket: Bucket::Denies, ..QUIET };
-    let may = |case: Case, action: &str, resource: &str| {
-        let principal = caller(case.who);
-        let bucket = of_bucket(Bucket::Denies, &principal);
-        let (context, resource) = (Context::new(), arn(resource));
-        let asked = Asked { principal: &principal, action, resource: &resource, context: &context };
-        let layers: Vec<Vec<_>> = case.layers.iter().map(|layer| layer.iter().copied().map(one).collect()).collect();
-        let narrowing: Vec<_> = layers.iter().map(Vec::as_slice).collect();
-        let grounds =
-            Grounds { bucket: bucket.as_ref(), owner: Some(OWNER), narrowing: &narrowing, ..Grounds::default() };
-        decide(&asked, &grounds, || false).allowed
-    };
+fn root_and_the_owner_can_put_a_policy_right_that_denies_them_everything() {
+    let denied = |who| Case { who, bucket: Bucket::Denies, ..QUIET };
+    let may = |case: Case, action: &str, resource: &str| case.decide(action, resource, |decision| decision.allowed);
     for action in ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"] {
-        assert!(may(denied, action, "b"), "{action}");
-        assert!(!may(Case { who: "anna", ..denied }, action, "b"), "{action}: the owner is not root");
-        assert!(!may(Case { who: "root@444455556666", ..denied }, action, "b"), "{action}: another account's root");
-        assert!(!may(Case { layers: &[&[Allow]], ..denied }, action, "b"), "{action}: a narrowed key of root");
+        for who in ["root", "anna"] {
+            assert!(may(denied(who), action, "b"), "{action} {who}");
+            assert!(may(Case { layers: &[&[Allow]], ..denied(who) }, action, "b"), "{action} {who}: a key that may");
+            assert!(!may(Case { layers: &[&[Silence]], ..denied(who) }, action, "b"), "{action} {who}: a narrowed key");
+        }
+        assert!(!may(Case { user: Deny, ..denied("anna") }, action, "b"), "{action}: her own policy denies it");
+        for who in ["ben", "federated:anna", "anna@444455556666", "root@444455556666", "anonymous"] {
+            assert!(!may(Case { user: Allow, acl: true, ..denied(who) }, action, "b"), "{action} {who}");
+        }
     }
-    assert!(!may(denied, "s3:ListBucket", "b"));
-    assert!(!may(denied, "s3:GetObject", "b/k"));
+    for who in ["root", "anna"] {
+        for (action, resource) in [("s3:ListBucket", "b"), ("s3:GetBucketPolicyStatus", "b"), ("s3:GetObject", "b/k")] {
+            assert!(!may(denied(who), action, resource), "{action} {who}");
+        }
+    }
 }
 
 #[test]

@@ -80,13 +80,20 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// The place of a value: `Statement[1].Condition.StringLike`. Empty for the whole.
+/// The place of a value: `Statement[1].Condition.StringLike`. Empty for the whole. Each value has its own, so that a name
+/// is in it by its start, where it is long; and what is no text stands in none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Place(String);
 
 impl Place {
     fn field(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        const LONGEST: usize = 100;
+        let printed = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
+        let mut shown: String = name.chars().take(LONGEST).map(printed).collect();
+        if name.chars().nth(LONGEST).is_some() {
+            shown.push('…');
+        }
+        if self.0.is_empty() { Self(shown) } else { Self(format!("{}.{shown}", self.0)) }
     }
 
     fn item(&self, index: usize) -> Self {

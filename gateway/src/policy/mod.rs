@@ -29,6 +29,7 @@ use std::fmt;
 
 pub use context::{Asked, Context, Lookup, Value};
 pub use decide::{Because, Decision, Grounds, Owner, Source, decide};
+pub use network::Network;
 pub use principal::{Grantee, Identity, Principal, Session};
 pub use public::is_public;
 
@@ -118,6 +119,20 @@ impl Policy {
         parse::policy(json, kind)
     }
 
+    /// In the place of a policy that cannot be read: it denies everything to everybody.
+    pub fn nothing(kind: Kind) -> Self {
+        Self { text: Box::default(), kind, statements: Box::new([Statement::deny_all()]), keys: Box::default() }
+    }
+
+    /// A statement, as it was given; counted from 0.
+    pub fn statement(&self, index: usize) -> Option<String> {
+        let policy: serde_json::Value = serde_json::from_str(&self.text).ok()?;
+        match policy.get("Statement")? {
+            serde_json::Value::Array(statements) => statements.get(index).map(ToString::to_string),
+            one => (index == 0).then(|| one.to_string()),
+        }
+    }
+
     /// As it was given.
     pub fn text(&self) -> &str {
         &self.text
@@ -133,6 +148,14 @@ impl Policy {
             key.as_bytes().get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
         };
         self.keys.iter().any(|key| starts(key))
+    }
+
+    /// Whether some statement that allows names this principal and this action, whatever the resource and the conditions.
+    /// Where it says no, [`Self::evaluate`] allows none of it: a cheap question before a stranger's document is read.
+    pub fn could_allow(&self, principal: &Principal, action: &str) -> bool {
+        self.statements
+            .iter()
+            .any(|statement| statement.effect == Effect::Allow && statement.names(principal, action).is_some())
     }
 
     /// What this policy alone says: the first statement that denies, else the one that allows and names the caller

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::arn::ArnPattern;
 use super::condition::{Condition, Operator};
 use super::json::{At, Json, Place};
-use super::pattern::{Pattern, Syntax};
+use super::pattern::Glob;
 use super::principal::{Named, Principals};
 use super::statement::{Effect, Patterns, Statement};
 use super::{Fault, Kind, MAX_LEN, Policy};
@@ -139,7 +139,7 @@ fn named((kind, at): (String, At)) -> Result<Vec<Named>, Fault> {
 
 /// The patterns, and whether they are all of services whose actions have no resources: Cairn's own administration has
 /// none, and neither has it in the policies of those who come from MinIO.
-fn actions(at: At) -> Result<(Box<[Pattern]>, bool), Fault> {
+fn actions(at: At) -> Result<(Box<[Glob]>, bool), Fault> {
     let mut without_resource = true;
     let mut patterns = Vec::new();
     for at in at.items()? {
@@ -152,7 +152,7 @@ fn actions(at: At) -> Result<(Box<[Pattern]>, bool), Fault> {
 }
 
 /// `*`, or a service and a name that may have wildcards.
-fn action(text: &str) -> Result<Pattern, String> {
+fn action(text: &str) -> Result<Glob, String> {
     let of_service = |(service, name): (&str, &str)| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let mut name_bytes = name.bytes();
@@ -164,7 +164,7 @@ fn action(text: &str) -> Result<Pattern, String> {
     if text != "*" && !text.split_once(':').is_some_and(of_service) {
         return Err(format!("{text:?} is no action (as \"s3:GetObject\", \"s3:Get*\", \"*\")"));
     }
-    Pattern::parse(text, Syntax { wildcards: true, variables: false }, true)
+    Ok(Glob::parse(text, true))
 }
 
 fn conditions(at: At, variables: bool) -> Result<Box<[Condition]>, Fault> {
@@ -185,7 +185,7 @@ fn conditions(at: At, variables: bool) -> Result<Box<[Condition]>, Fault> {
                 return Err(values.place.fault("stands here twice, in another case"));
             }
             let values = values.items()?.into_iter().map(At::scalar).collect::<Result<_, _>>()?;
-            conditions.push(operator.condition(&key, values, variables)?);
+            conditions.push(operator.condition(&place, &key, values, variables)?);
         }
     }
     Ok(conditions.into())

@@ -31,6 +31,7 @@ fn a_fault_of_a_statement_says_where_it_is() {
         (r#""Effect": ["Allow"]"#, ".Effect", "must be a string"),
         (r#""Effect": "Deny", "Effect": "Allow""#, ".Effect", "stands here twice"),
         (r#""Sid": 7"#, ".Sid", "must be a string"),
+        (r#""\u0000\n": 7"#, ".\u{fffd}\u{fffd}", "is no element of a policy here"),
         (r#""Principal": "arn:aws:iam::111122223333:root""#, ".Principal", "must be \"*\" or a JSON object"),
         (r#""Principal": ["*"]"#, ".Principal", "must be \"*\" or a JSON object"),
         (r#""Principal": {}"#, ".Principal", "names nobody"),
@@ -167,6 +168,14 @@ fn size_and_depth_are_bounded() {
     assert!(fault(&deep, Kind::Bucket).problem.contains("recursion limit"));
     let crowded = (0..2_000).map(|number| format!(r#""k{number}":1"#)).collect::<Vec<_>>().join(",");
     assert_eq!(fault(&format!("{{{crowded}}}"), Kind::Bucket).path, "k0");
+}
+
+/// Each value of a list has its place: 2,000 of them under a name of 10,000 letters would be 20 MB.
+#[test]
+fn a_long_name_stands_in_a_place_by_its_start() {
+    let (name, shown) = ("é".repeat(5_000), format!("{}…", "é".repeat(100)));
+    let condition = format!(r#""Condition": {{"StringLike": {{"{name}": ["a", {{}}]}}}}"#);
+    assert_eq!(fault(&with(&condition), Kind::Bucket).path, format!("Statement[0].Condition.StringLike.{shown}[1]"));
 }
 
 #[test]

@@ -1,8 +1,17 @@
 //! Texts of a policy with `*`, `?` and variables in them, made ready once and matched many times.
 //!
 //! `*` is any number of characters, `?` is one. The stretches between two `*` are looked for from left to right, each at
-//! the first place where it is, and none is looked for again: a match takes no more steps than the pattern is long times
-//! the text is long, whatever both are.
+//! the first place where it is, and none is looked for again.
+//!
+//! What a match costs, whatever the pattern and the text are:
+//!
+//! - The ends of a pattern, and the stretches without `?`, take time in proportion to pattern and text together.
+//! - A stretch between two `*` that has a `?`, or for which case is ignored, reads what is left of the text once for each
+//!   64 of its characters, or fewer that are left: never more steps than pattern times text by 64, and once the text.
+//! - What variables stand for makes a pattern no longer than it is written and the text is long, together.
+//!
+//! A question costs that for each of the patterns that it is held against. [`super::MAX_LEN`] bounds these; who asks
+//! bounds the texts.
 
 use super::context::Asked;
 
@@ -14,6 +23,25 @@ pub(super) enum Atom {
     One,
     /// `*`
     Many,
+}
+
+impl Atom {
+    fn of(char: char) -> Self {
+        match char {
+            '*' => Self::Many,
+            '?' => Self::One,
+            other => Self::Char(other),
+        }
+    }
+
+    /// How many bytes of a text it takes, at least.
+    fn len(self) -> usize {
+        match self {
+            Self::Char(char) => char.len_utf8(),
+            Self::One => 1,
+            Self::Many => 0,
+        }
+    }
 }
 
 /// One position of a pattern that may have variables.
@@ -56,11 +84,7 @@ pub(super) fn pieces(text: &str, syntax: Syntax) -> Result<Vec<Piece>, String> {
             rest = after;
             continue;
         }
-        pieces.push(Piece::Atom(match next {
-            '*' if syntax.wildcards => Atom::Many,
-            '?' if syntax.wildcards => Atom::One,
-            other => Atom::Char(other),
-        }));
+        pieces.push(Piece::Atom(if syntax.wildcards { Atom::of(next) } else { Atom::Char(next) }));
         rest = &rest[next.len_utf8()..];
     }
     Ok(pieces)
@@ -125,7 +149,7 @@ impl Pattern {
 
     /// Whether one text only can match, and which is known by now.
     pub(super) fn is_fixed(&self) -> bool {
-        matches!(self, Self::Fixed(glob) if matches!(&*glob.stretches, [Stretch::Text(_)]))
+        matches!(self, Self::Fixed(glob) if glob.is_fixed())
     }
 
     /// The condition keys that the variables stand for.
@@ -152,11 +176,11 @@ impl Pattern {
 
     /// For each position in the pattern, and for its end, whether it can be reached with the whole text.
     fn reached(&self, text: &str) -> Vec<bool> {
-        let atoms = match self {
-            Self::Fixed(glob) => glob.atoms(),
-            Self::Template { pieces, .. } => {
+        let (atoms, ignore_case) = match self {
+            Self::Fixed(glob) => (glob.atoms(), glob.ignore_case),
+            Self::Template { pieces, ignore_case } => {
                 let any = |piece: &Piece| if let Piece::Atom(atom) = piece { *atom } else { Atom::Many };
-                pieces.iter().map(any).collect()
+                (pieces.iter().map(any).collect(), *ignore_case)
             }
         };
         let skip = |mut reached: Vec<bool>| {
@@ -175,7 +199,7 @@ impl Pattern {
                 match atom {
                     Atom::Many => next[at] = true,
                     Atom::One => next[at + 1] = true,
-                    Atom::Char(wanted) => next[at + 1] |= *wanted == char,
+                    Atom::Char(wanted) => next[at + 1] |= fills(Some(*wanted), char, ignore_case),
                 }
             }
             skip(next)
@@ -183,14 +207,17 @@ impl Pattern {
     }
 }
 
-/// The pattern with the values in it. `None` where one of them is missing, or where they are longer than the text that
-/// is to be matched: what a policy repeats costs no memory.
+/// The pattern with the values in it. `None` where one of them is missing, or where what must be in a text is longer than
+/// `longest`, the text that is to be matched: what a policy repeats costs no memory.
 fn atoms(pieces: &[Piece], longest: usize, value: impl Fn(&Variable) -> Option<String>) -> Option<Vec<Atom>> {
-    let mut atoms = Vec::with_capacity(pieces.len());
+    let mut atoms = Vec::new();
     let mut left = longest;
     for piece in pieces {
         match piece {
-            Piece::Atom(atom) => atoms.push(*atom),
+            Piece::Atom(atom) => {
+                left = left.checked_sub(atom.len())?;
+                atoms.push(*atom);
+            }
             Piece::Variable(variable) => {
                 let value = value(variable)?;
                 left = left.checked_sub(value.len())?;
@@ -218,13 +245,19 @@ pub(super) struct Glob {
 #[derive(Debug, Clone)]
 enum Stretch {
     Text(Box<str>),
-    /// With a `None` for each `?`.
+    /// With a `None` for each `?`; also where case is ignored.
     Holes(Box<[Option<char>]>),
 }
 
 impl Glob {
+    /// Of a text with wildcards and without variables.
+    pub(super) fn parse(text: &str, ignore_case: bool) -> Self {
+        Self::of(&text.chars().map(Atom::of).collect::<Vec<_>>(), ignore_case)
+    }
+
     fn of(atoms: &[Atom], ignore_case: bool) -> Self {
-        let mut stretches: Vec<Stretch> = atoms.split(|atom| *atom == Atom::Many).map(Stretch::of).collect();
+        let stretches = atoms.split(|atom| *atom == Atom::Many);
+        let mut stretches: Vec<Stretch> = stretches.map(|atoms| Stretch::of(atoms, ignore_case)).collect();
         let last = stretches.len() - 1;
         let mut at = 0;
         // `**` is `*`.
@@ -247,6 +280,15 @@ impl Glob {
         last.ends(left, self.ignore_case)
     }
 
+    /// Whether it has neither `*` nor `?`.
+    fn is_fixed(&self) -> bool {
+        match &*self.stretches {
+            [Stretch::Text(_)] => true,
+            [Stretch::Holes(holes)] => holes.iter().all(Option::is_some),
+            _ => false,
+        }
+    }
+
     fn atoms(&self) -> Vec<Atom> {
         let mut atoms = Vec::new();
         for (at, stretch) in self.stretches.iter().enumerate() {
@@ -263,26 +305,25 @@ impl Glob {
 }
 
 impl Stretch {
-    fn of(atoms: &[Atom]) -> Self {
-        let char = |atom: &Atom| if let Atom::Char(char) = atom { Some(*char) } else { None };
-        match atoms.iter().map(char).collect::<Option<String>>() {
-            Some(text) => Self::Text(text.into()),
-            None => Self::Holes(atoms.iter().map(char).collect()),
+    fn of(atoms: &[Atom], ignore_case: bool) -> Self {
+        let holes = || atoms.iter().map(|atom| if let Atom::Char(char) = atom { Some(*char) } else { None });
+        match holes().collect::<Option<String>>() {
+            Some(text) if !ignore_case => Self::Text(text.into()),
+            _ => Self::Holes(holes().collect()),
         }
     }
 
     fn is_empty(&self) -> bool {
-        matches!(self, Self::Text(text) if text.is_empty())
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Holes(holes) => holes.is_empty(),
+        }
     }
 
     /// What is left of a text that starts with this.
     fn strip<'t>(&self, text: &'t str, ignore_case: bool) -> Option<&'t str> {
         match self {
-            Self::Text(start) if !ignore_case => text.strip_prefix(&**start),
-            Self::Text(start) => {
-                let head = text.as_bytes().get(..start.len())?;
-                head.eq_ignore_ascii_case(start.as_bytes()).then(|| &text[start.len()..])
-            }
+            Self::Text(start) => text.strip_prefix(&**start),
             Self::Holes(holes) => {
                 let mut chars = text.chars();
                 let all = holes.iter().all(|hole| chars.next().is_some_and(|char| fills(*hole, char, ignore_case)));
@@ -294,20 +335,21 @@ impl Stretch {
     /// What is left of a text behind the first place where this is.
     fn skip_past<'t>(&self, text: &'t str, ignore_case: bool) -> Option<&'t str> {
         match self {
-            Self::Text(part) if !ignore_case => text.find(&**part).map(|at| &text[at + part.len()..]),
-            Self::Text(_) | Self::Holes(_) => {
-                text.char_indices().find_map(|(at, _)| self.strip(&text[at..], ignore_case))
+            // The standard library's search (Two-Way) takes linear time.
+            Self::Text(part) => text.find(&**part).map(|at| &text[at + part.len()..]),
+            Self::Holes(holes) if holes.len() > text.len() => None,
+            Self::Holes(holes) => {
+                let last = first_end(holes, ignore_case, text.chars())?;
+                let mut chars = text.chars();
+                chars.nth(last)?;
+                Some(chars.as_str())
             }
         }
     }
 
     fn ends(&self, text: &str, ignore_case: bool) -> bool {
         match self {
-            Self::Text(end) if !ignore_case => text.ends_with(&**end),
-            Self::Text(end) => {
-                let tail = text.len().checked_sub(end.len()).and_then(|at| text.as_bytes().get(at..));
-                tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
-            }
+            Self::Text(end) => text.ends_with(&**end),
             Self::Holes(holes) => {
                 let mut chars = text.chars().rev();
                 holes.iter().rev().all(|hole| chars.next().is_some_and(|char| fills(*hole, char, ignore_case)))
@@ -318,6 +360,65 @@ impl Stretch {
 
 fn fills(hole: Option<char>, char: char, ignore_case: bool) -> bool {
     hole.is_none_or(|wanted| wanted == char || (ignore_case && wanted.eq_ignore_ascii_case(&char)))
+}
+
+/// The last character of the first place in the text where this stretch is, counted from 0.
+///
+/// Shift-And (Baeza-Yates and Gonnet, 1992), by blocks that go into a machine word, one after the other.
+fn first_end(holes: &[Option<char>], ignore_case: bool, text: impl Iterator<Item = char> + Clone) -> Option<usize> {
+    let mut blocks = holes.chunks(Block::LONGEST);
+    let last = Block::of(blocks.next_back()?, ignore_case);
+    let mut starts: Option<Vec<bool>> = None;
+    for block in blocks {
+        starts = Some(Block::of(block, ignore_case).ends(starts.as_deref(), text.clone()).collect());
+    }
+    last.ends(starts.as_deref(), text).position(|end| end)
+}
+
+/// A few characters of a stretch.
+struct Block {
+    len: usize,
+    /// For each byte of a character, and each value of it, a bit for each position that this byte suits.
+    suits: [[u64; 256]; 3],
+}
+
+impl Block {
+    const LONGEST: usize = u64::BITS as usize;
+
+    fn of(holes: &[Option<char>], ignore_case: bool) -> Self {
+        let at_each = || holes.iter().enumerate().map(|(at, hole)| (1 << at, *hole));
+        let suits_all = at_each().filter(|(_, hole)| hole.is_none()).fold(0, |bits, (bit, _)| bits | bit);
+        let mut suits = [[suits_all; 256]; 3];
+        for (bit, char) in at_each().filter_map(|(bit, hole)| Some((bit, hole?))) {
+            // Both cases of a letter of ASCII differ in one byte.
+            let other_case = match char {
+                char if !ignore_case => char,
+                char if char.is_ascii_lowercase() => char.to_ascii_uppercase(),
+                char => char.to_ascii_lowercase(),
+            };
+            for char in [char, other_case] {
+                for (suits, byte) in suits.iter_mut().zip(u32::from(char).to_le_bytes()) {
+                    suits[usize::from(byte)] |= bit;
+                }
+            }
+        }
+        Self { len: holes.len(), suits }
+    }
+
+    /// For each character of the text, whether the block is there and ends with it. It may start behind each character
+    /// that `starts` has `true` for; everywhere where there are none.
+    fn ends(&self, starts: Option<&[bool]>, text: impl Iterator<Item = char>) -> impl Iterator<Item = bool> {
+        // A bit for each position of the block that has been reached.
+        let mut reached = 0_u64;
+        text.enumerate().map(move |(at, char)| {
+            let start = starts.is_none_or(|starts| at > 0 && starts.get(at - 1) == Some(&true));
+            reached = (reached << 1) | u64::from(start);
+            for (suits, byte) in self.suits.iter().zip(u32::from(char).to_le_bytes()) {
+                reached &= suits[usize::from(byte)];
+            }
+            reached >> (self.len - 1) & 1 == 1
+        })
+    }
 }
 
 #[cfg(test)]

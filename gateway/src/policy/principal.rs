@@ -1,6 +1,6 @@
 //! Who asks, and whom the elements Principal and NotPrincipal of a bucket policy name.
 
-use super::context::{Asked, Value};
+use super::context::Value;
 
 /// Who asks.
 ///
@@ -94,7 +94,7 @@ impl<'a> Principal<'a> {
 
 impl Session<'_> {
     fn is_federated(&self) -> bool {
-        self.arn.contains(":federated-user/")
+        self.arn.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("federated-user/"))
     }
 }
 
@@ -137,8 +137,8 @@ impl Principals {
     ///
     /// NotPrincipal is there with Deny only, and leaves out those alone whom it names: naming an account leaves out its
     /// root user, not its users.
-    pub(super) fn grantee(&self, asked: &Asked) -> Option<Grantee> {
-        let closest = self.named.iter().filter_map(|named| named.grantee(asked.principal)).min();
+    pub(super) fn grantee(&self, principal: &Principal) -> Option<Grantee> {
+        let closest = self.named.iter().filter_map(|named| named.grantee(principal)).min();
         match (self.not, closest) {
             (false, closest) => closest,
             (true, Some(Grantee::Caller | Grantee::Everyone)) => None,
@@ -148,6 +148,18 @@ impl Principals {
 }
 
 impl Named {
+    /// As it was written.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Everyone => "*",
+            Self::Account(name)
+            | Self::Arn(name)
+            | Self::Canonical(name)
+            | Self::Service(name)
+            | Self::Federated(name) => name,
+        }
+    }
+
     /// # Errors
     /// What is no name of this type (`AWS`, `CanonicalUser`, `Service`, `Federated`).
     pub(super) fn parse(kind: &str, name: &str) -> Result<Self, String> {

@@ -82,9 +82,8 @@ mod model {
             let statements = policy["Statement"].as_array().unwrap();
             statements.iter().any(|statement| {
                 statement["Effect"] == effect
-                    && element(statement, "Action", |pattern| glob(&pattern.to_lowercase(), &action.to_lowercase()))
+                    && names(statement, who, action)
                     && element(statement, "Resource", |pattern| glob(pattern, &arn(resource)))
-                    && principal(statement, who)
                     && condition(statement, values)
             })
         };
@@ -95,6 +94,11 @@ mod model {
         } else {
             "Silent"
         }
+    }
+
+    pub(super) fn names(statement: &Json, who: &str, action: &str) -> bool {
+        element(statement, "Action", |pattern| glob(&pattern.to_lowercase(), &action.to_lowercase()))
+            && principal(statement, who)
     }
 
     fn list(value: &Json) -> Vec<&str> {
@@ -194,6 +198,11 @@ proptest! {
         let asked = Asked { principal: &principal, action, resource: &full, context: &context };
         prop_assert_eq!(word(policy.evaluate(&asked)), model::verdict(&json, who, action, resource, &values), "{}", text);
         prop_assert_eq!(policy.text(), text);
+        let could = json["Statement"].as_array().unwrap().iter().any(|statement| {
+            statement["Effect"] == "Allow" && model::names(statement, who, action)
+        });
+        prop_assert_eq!(policy.could_allow(&principal, action), could);
+        prop_assert!(could || word(policy.evaluate(&asked)) != "Allow");
     }
 
     #[test]

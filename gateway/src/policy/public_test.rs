@@ -41,6 +41,10 @@ fn a_condition_makes_it_not_public_where_its_values_are_fixed() {
         (r#""IpAddress": {"aws:SourceIp": ["203.0.113.0/24", "0.0.0.0/1"]}"#, true),
         (r#""IpAddress": {"aws:SourceIp": "16.0.0.0/7"}"#, true),
         (r#""IpAddress": {"aws:SourceIp": "17.0.0.0/8"}"#, false),
+        (r#""IpAddress": {"aws:SourceIp": ["0.0.0.0/1", "128.0.0.0/1"]}"#, true),
+        (r#""IpAddress": {"aws:SourceIp": ["16.0.0.0/8", "18.0.0.0/8"]}"#, true),
+        (r#""IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "17.0.0.0/8", "203.0.113.7"]}"#, false),
+        (r#""IpAddress": {"aws:SourceIp": "::/0"}, "ForAnyValue:IpAddress": {"aws:SourceIp": "203.0.113.7"}"#, false),
         (r#""IpAddress": {"aws:SourceIp": "2001::/31"}"#, true),
         (r#""IpAddressIfExists": {"aws:SourceIp": "203.0.113.0/24"}"#, true),
         (r#""NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}"#, true),
@@ -57,6 +61,13 @@ fn a_condition_makes_it_not_public_where_its_values_are_fixed() {
         (r#""ForAnyValue:StringEquals": {"aws:SourceVpce": "vpce-1"}"#, false),
         (r#""StringEquals": {"aws:PrincipalOrgID": "o-1"}"#, false),
         (r#""StringEquals": {"aws:userid": "ID"}"#, false),
+        (r#""StringEquals": {"aws:userid": "anonymous"}"#, true),
+        (r#""StringLike": {"aws:userid": ["ID", "anonymous"]}"#, true),
+        (r#""ForAnyValue:StringEquals": {"aws:userid": "anonymous"}"#, true),
+        (r#""StringEquals": {"aws:userid": "Anonymous"}"#, false),
+        (r#""StringEqualsIgnoreCase": {"aws:userid": "Anonymous"}"#, true),
+        (r#""StringEqualsIgnoreCase": {"aws:userid": "ID"}"#, false),
+        (r#""StringEquals": {"aws:userid": "anonymous"}, "IpAddress": {"aws:SourceIp": "203.0.113.0/24"}"#, false),
         (r#""StringLike": {"aws:userid": "AROLEID:*"}"#, true),
         (r#""StringEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "key"}"#, false),
         (r#""ArnEquals": {"aws:SourceArn": "arn:aws:s3:::source"}"#, false),
@@ -74,4 +85,21 @@ fn a_condition_makes_it_not_public_where_its_values_are_fixed() {
     for (condition, expected) in conditions {
         assert_eq!(under(condition), expected, "{condition}");
     }
+}
+
+#[test]
+fn a_broad_range_that_statements_share_between_them_is_public() {
+    let statements = |ranges: &[&str], effect: &str| {
+        let statement = |range: &&str| {
+            format!(
+                r#"{{"Effect": "{effect}", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*",
+                    "Condition": {{"IpAddress": {{"aws:SourceIp": "{range}"}}}}}}"#
+            )
+        };
+        let statements: Vec<String> = ranges.iter().map(statement).collect();
+        is_public(&policy(&format!(r#"{{"Statement": [{}]}}"#, statements.join(", ")), Kind::Bucket))
+    };
+    assert!(statements(&["16.0.0.0/8", "18.0.0.0/8"], "Allow"));
+    assert!(!statements(&["17.0.0.0/8", "17.0.0.0/8", "203.0.113.0/24"], "Allow"));
+    assert!(!statements(&["0.0.0.0/1", "128.0.0.0/1"], "Deny"));
 }

@@ -3,8 +3,8 @@
 use super::arn::ArnPattern;
 use super::condition::Condition;
 use super::context::Asked;
-use super::pattern::Pattern;
-use super::principal::{Grantee, Principals};
+use super::pattern::Glob;
+use super::principal::{Grantee, Principal, Principals};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -20,7 +20,7 @@ pub(super) struct Statement {
     pub effect: Effect,
     /// `None` in the policy of an identity.
     pub principals: Option<Principals>,
-    pub actions: Patterns<Pattern>,
+    pub actions: Patterns<Glob>,
     pub resources: Patterns<ArnPattern>,
     pub conditions: Box<[Condition]>,
 }
@@ -39,18 +39,33 @@ impl<P> Patterns<P> {
 }
 
 impl Statement {
+    /// Denies everything to everybody.
+    pub(super) fn deny_all() -> Self {
+        Self {
+            path: Box::default(),
+            sid: None,
+            effect: Effect::Deny,
+            principals: None,
+            actions: Patterns { not: true, any_of: Box::default() },
+            resources: Patterns { not: true, any_of: Box::default() },
+            conditions: Box::default(),
+        }
+    }
+
     /// As what it names the one who asks, where it is about the question at all.
     pub(super) fn applies(&self, asked: &Asked) -> Option<Grantee> {
-        if !self.actions.cover(|pattern| pattern.matches(asked.action, asked))
-            || !self.resources.cover(|pattern| pattern.matches(asked.resource, asked))
-        {
+        let grantee = self.names(asked.principal, asked.action)?;
+        let about = self.resources.cover(|pattern| pattern.matches(asked.resource, asked))
+            && self.conditions.iter().all(|condition| condition.holds(asked));
+        about.then_some(grantee)
+    }
+
+    /// As what it names this principal, where it is about this action, whatever the resource and the conditions.
+    pub(super) fn names(&self, principal: &Principal, action: &str) -> Option<Grantee> {
+        if !self.actions.cover(|pattern| pattern.matches(action)) {
             return None;
         }
-        let grantee = match &self.principals {
-            None => Grantee::Caller,
-            Some(principals) => principals.grantee(asked)?,
-        };
-        self.conditions.iter().all(|condition| condition.holds(asked)).then_some(grantee)
+        self.principals.as_ref().map_or(Some(Grantee::Caller), |principals| principals.grantee(principal))
     }
 
     /// The condition keys that it asks for, also by variables.

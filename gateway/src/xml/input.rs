@@ -7,6 +7,7 @@ use super::read::malformed;
 use super::well_formed::{is_blank, trim};
 use crate::data::checksum::from_element;
 use crate::error::{Code, S3Error};
+use crate::gate::PublicAccessBlock;
 
 /// The largest document that is read, in bytes: 10,000 parts with a checksum each fit, and so do 1,000 keys.
 pub const MAX_DOCUMENT_LEN: usize = 4 << 20;
@@ -155,6 +156,111 @@ impl CreateBucketConfiguration {
         reader.finish()?;
         Ok(configuration)
     }
+}
+
+/// The body of PutPublicAccessBlock.
+pub fn read_public_access_block(document: &[u8]) -> Result<PublicAccessBlock, S3Error> {
+    let mut reader = Reader::new(document, "PublicAccessBlockConfiguration")?;
+    let mut found = [None; 4];
+    while let Some(name) = reader.child()? {
+        match name.as_str() {
+            "BlockPublicAcls" => once(&mut found[0], boolean(&reader.text()?)?)?,
+            "IgnorePublicAcls" => once(&mut found[1], boolean(&reader.text()?)?)?,
+            "BlockPublicPolicy" => once(&mut found[2], boolean(&reader.text()?)?)?,
+            "RestrictPublicBuckets" => once(&mut found[3], boolean(&reader.text()?)?)?,
+            // What sounds like a promise is none that is known.
+            _ => return Err(malformed()),
+        }
+    }
+    reader.finish()?;
+    let [block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets] =
+        found.map(|blocks| blocks.unwrap_or(false));
+    Ok(PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets })
+}
+
+/// The body of PutBucketOwnershipControls: the object ownership, whatever it is.
+pub fn read_object_ownership(document: &[u8]) -> Result<String, S3Error> {
+    let mut reader = Reader::new(document, "OwnershipControls")?;
+    let mut ownership = None;
+    while let Some(name) = reader.child()? {
+        if name != "Rule" {
+            return Err(malformed());
+        }
+        while let Some(name) = reader.child()? {
+            match name.as_str() {
+                "ObjectOwnership" => once(&mut ownership, reader.text()?)?,
+                _ => return Err(malformed()),
+            }
+        }
+    }
+    reader.finish()?;
+    ownership.ok_or_else(malformed)
+}
+
+/// The body of PutBucketAcl and PutObjectAcl.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessControlPolicy {
+    /// The canonical id.
+    pub owner: Option<String>,
+    /// To whom, by canonical id where it is a user, and what.
+    pub grants: Vec<(Option<String>, String)>,
+}
+
+impl AccessControlPolicy {
+    /// # Errors
+    /// `MalformedACLError`.
+    pub fn parse(document: &[u8]) -> Result<Self, S3Error> {
+        Self::read(document).map_err(|_| Code::MalformedACLError.into())
+    }
+
+    fn read(document: &[u8]) -> Result<Self, S3Error> {
+        const PERMISSIONS: &[&str] = &["FULL_CONTROL", "READ", "READ_ACP", "WRITE", "WRITE_ACP"];
+        let mut reader = Reader::new(document, "AccessControlPolicy")?;
+        let (mut owner, mut grants) = (None, None);
+        while let Some(name) = reader.child()? {
+            match name.as_str() {
+                "Owner" => once(&mut owner, canonical_id(&mut reader)?)?,
+                "AccessControlList" => {
+                    let mut list = Vec::new();
+                    while let Some(name) = reader.child()? {
+                        // S3's bound.
+                        if name != "Grant" || list.len() == 100 {
+                            return Err(malformed());
+                        }
+                        let (mut grantee, mut permission) = (None, None);
+                        while let Some(name) = reader.child()? {
+                            match name.as_str() {
+                                "Grantee" => once(&mut grantee, canonical_id(&mut reader)?)?,
+                                "Permission" => once(&mut permission, reader.text()?)?,
+                                _ => return Err(malformed()),
+                            }
+                        }
+                        let permission: String = permission.ok_or_else(malformed)?;
+                        if !PERMISSIONS.contains(&permission.as_str()) {
+                            return Err(malformed());
+                        }
+                        list.push((grantee.ok_or_else(malformed)?, permission));
+                    }
+                    once(&mut grants, list)?;
+                }
+                _ => return Err(malformed()),
+            }
+        }
+        reader.finish()?;
+        Ok(Self { owner: owner.flatten(), grants: grants.ok_or_else(malformed)? })
+    }
+}
+
+/// The `ID` within an element that names somebody; `None` where it is named by something else.
+fn canonical_id(reader: &mut Reader<'_>) -> Result<Option<String>, S3Error> {
+    let mut id = None;
+    while let Some(name) = reader.child()? {
+        match name.as_str() {
+            "ID" => once(&mut id, reader.text()?)?,
+            _ => reader.skip()?,
+        }
+    }
+    Ok(id)
 }
 
 /// Takes an element that may be there once. Of two it would not be known which one is meant.

@@ -10,10 +10,10 @@ mod well_formed;
 mod write;
 
 pub use input::{
-    CompleteMultipartUpload, CompletedPart, CreateBucketConfiguration, DeleteRequest, MAX_DELETE_KEYS,
-    MAX_DOCUMENT_LEN, MAX_PARTS, ObjectToDelete,
+    AccessControlPolicy, CompleteMultipartUpload, CompletedPart, CreateBucketConfiguration, DeleteRequest,
+    MAX_DELETE_KEYS, MAX_DOCUMENT_LEN, MAX_PARTS, ObjectToDelete, read_object_ownership, read_public_access_block,
 };
-pub use read::Reader;
+pub use read::{Reader, malformed};
 pub use time::{http_date, iso_8601};
 pub use well_formed::trim;
 pub use write::{CONTENT_TYPE, Document, Encoding, NAMESPACE, PROLOG, can_carry, error, url_encode};

@@ -144,7 +144,7 @@ fn character(reference: &BytesRef<'_>) -> Result<char, S3Error> {
     resolve(reference).ok_or_else(malformed)
 }
 
-pub(super) fn malformed() -> S3Error {
+pub fn malformed() -> S3Error {
     Code::MalformedXML.into()
 }
 

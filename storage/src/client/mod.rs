@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::meta::{Answer, Command, Envelope, Outcome, Query, Rejection};
-use crate::types::{ChunkId, ClusterMap, DiskId, Epoch, GroupId, OperationId};
+use crate::types::{BucketId, ChunkId, ClusterMap, DiskId, Epoch, GroupId, OperationId};
 use crate::wire::{Listed, Overview, ScrubStatus, Stat};
 
 /// Why a call to a group gave no answer. Whether a command took effect is then unknown; it is safe to send the same
@@ -133,7 +133,18 @@ impl Client {
 
     /// Sends a command under a new operation id.
     pub async fn command(&self, group: GroupId, command: Command) -> Result<Result<Outcome, Rejection>, ServiceError> {
-        self.meta.command(group, Envelope { operation: OperationId::new(), command }).await
+        self.meta.command(group, Envelope { operation: OperationId::new(), command, judged: Vec::new() }).await
+    }
+
+    /// The same, if the settings of these buckets still are of these epochs when it is applied.
+    pub async fn command_judged_by(
+        &self,
+        judged: Vec<(BucketId, u64)>,
+        group: GroupId,
+        command: Command,
+    ) -> Result<Result<Outcome, Rejection>, ServiceError> {
+        let envelope = Envelope { operation: OperationId::new(), command, judged };
+        self.meta.command(group, envelope).await
     }
 
     /// Asks a group; linearizable.

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::meta::command::{DeleteTarget, NamedPart, NewBody, WriteCondition};
+use crate::meta::command::{DeleteTarget, Holder, NamedPart, NewBody, WriteCondition};
 use crate::meta::record::{
-    Attributes, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, CompletedUpload,
-    DirectoryEntry, DirectoryState, ETag, PartRecord, UploadRecord, UserRecord, VersionRecord,
+    AccessKey, Attributes, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, CompletedUpload,
+    DirectoryEntry, DirectoryState, ETag, Group, NamedPolicy, PartRecord, UploadRecord, UserRecord, UserRights,
+    VersionRecord,
 };
 use crate::meta::{Command, Envelope, Outcome, Rejection, RootCommand};
 use crate::types::{
@@ -193,12 +194,38 @@ pub fn commands() -> Vec<Command> {
         },
         Command::FinishRepair { done: vec![([8; 32], 5)] },
         Command::SetGrace { grace_ms: 1 << 40 },
+        Command::Root(RootCommand::PutPolicy { name: "p".to_owned(), text: "{}".to_owned() }),
+        Command::Root(RootCommand::RemovePolicy { name: "p".to_owned() }),
+        Command::Root(RootCommand::PutGroup { name: "g".to_owned() }),
+        Command::Root(RootCommand::RemoveGroup { name: "g".to_owned() }),
+        Command::Root(RootCommand::SetMember { group: "g".to_owned(), user: "n".to_owned(), member: true }),
+        Command::Root(RootCommand::Attach {
+            holder: Holder::Group("g".to_owned()),
+            policy: "p".to_owned(),
+            attached: true,
+            builtin: true,
+        }),
+        Command::Root(RootCommand::SetInline {
+            holder: Holder::User("n".to_owned()),
+            name: "i".to_owned(),
+            text: Some("{}".to_owned()),
+        }),
+        Command::Root(RootCommand::SetUserDisabled { user: "n".to_owned(), disabled: true }),
+        Command::Root(RootCommand::AddKey { key: access_key() }),
+        Command::Root(RootCommand::SetKey {
+            access_key: "b".to_owned(),
+            disabled: true,
+            expires_ms: Some(300),
+            policy: Some("{}".to_owned()),
+            description: "d".to_owned(),
+        }),
+        Command::Root(RootCommand::RemoveKey { access_key: "b".to_owned() }),
     ]
 }
 
 pub fn envelopes() -> Vec<Envelope> {
     let operation = OperationId { issued_ms: 1_700_000_000_000, random: u64::MAX };
-    commands().into_iter().map(|command| Envelope { operation, command }).collect()
+    commands().into_iter().map(|command| Envelope { operation, command, judged: vec![(BucketId(1), 300)] }).collect()
 }
 
 /// Results of most kinds.
@@ -212,5 +239,37 @@ pub fn results() -> Vec<Result<Outcome, Rejection>> {
         Ok(Outcome::User(Box::new(user()))),
         Ok(Outcome::Map(Box::new(map()))),
         Err(Rejection::BucketTaken(Box::new(directory_entry()))),
+        Err(Rejection::InUse),
+        Err(Rejection::NoSuchPolicy),
+        Err(Rejection::NoSuchGroup),
+        Err(Rejection::NoSuchAccessKey),
+        Err(Rejection::LimitExceeded),
     ]
+}
+
+pub fn rights() -> UserRights {
+    let inline = vec![("i".to_owned(), "{}".to_owned())];
+    UserRights { disabled: true, policies: vec!["p".to_owned()], inline }
+}
+
+pub fn access_key() -> AccessKey {
+    AccessKey {
+        access_key: "b".to_owned(),
+        secret_key: "s".to_owned(),
+        user: OWNER,
+        description: "d".to_owned(),
+        created_ms: 5,
+        disabled: true,
+        expires_ms: Some(300),
+        policy: Some("{}".to_owned()),
+    }
+}
+
+pub fn group() -> Group {
+    let UserRights { policies, inline, .. } = rights();
+    Group { name: "g".to_owned(), created_ms: 5, members: vec![OWNER], policies, inline }
+}
+
+pub fn policy() -> NamedPolicy {
+    NamedPolicy { name: "p".to_owned(), text: "{}".to_owned(), created_ms: 5, updated_ms: 300 }
 }

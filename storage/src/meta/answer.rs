@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::error::MetaError;
 use super::list::{self, Rules};
 use super::overlay::Read;
-use super::query::{Answer, Query, UploadState};
+use super::query::{Answer, MAX_TABLE_LEN, Query, UploadState, UserTable};
 use super::read;
 use super::record::{DirectoryEntry, DirectoryState, PartRecord, RepairEntry, UserRecord};
-use super::schema::{Cf, name_after, referenced_hash, referring_manifest, sealed_id, setting_in, timed};
-use super::stored::{self, GroupState, SettingsEpoch, StoredRepair, StoredSetting, UploadHandle, UserEpoch};
+use super::schema::{
+    Cf, KeyRange, name_after, referenced_hash, referring_manifest, sealed_id, setting_in, timed, user_in,
+};
+use super::stored::{self, GroupState, Stored, StoredRepair, StoredSetting, UploadHandle, UserEpoch};
 use super::view::View;
 use crate::types::{BucketId, GroupId, ROOT_GROUP, UploadId, UserId};
 
@@ -59,8 +61,13 @@ fn of_root(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
         Query::Users => Answer::Users(users(view)?),
         Query::UserTable { known } => {
             let UserEpoch(epoch) = view.load(&view.keys.user_epoch())?.unwrap_or_default();
-            let users = if epoch == *known { None } else { Some(users(view)?) };
-            Answer::UserTable { epoch, users }
+            if epoch == *known {
+                return Ok(Answer::UserTable { epoch, table: None });
+            }
+            match user_table(view, MAX_TABLE_LEN)? {
+                Some(table) => Answer::UserTable { epoch, table: Some(Box::new(table)) },
+                None => Answer::TooLarge,
+            }
         }
         Query::Directory { name } => Answer::Directory(view.load(&view.keys.directory(name))?),
         Query::DirectoryList { owner, prefix, after, limit } => {
@@ -83,6 +90,51 @@ fn of_root(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
 fn users(view: &View<'_>) -> Result<Vec<UserRecord>, MetaError> {
     let (ids, _) = view.load_range::<UserId>(&view.keys.users_by_name(), usize::MAX)?;
     ids.into_iter().map(|id| view.expect(&view.keys.user(id))).collect()
+}
+
+/// `None` where its records are longer than that.
+fn user_table(view: &View<'_>, max_len: usize) -> Result<Option<UserTable>, MetaError> {
+    let mut table = UserTable::default();
+    let (keys, mut room) = (view.keys, max_len);
+    let is_whole = each_within(view, &keys.users(), &mut room, |_, user| {
+        table.users.push(user);
+        Ok(())
+    })? && each_within(view, &keys.all_rights(), &mut room, |key, rights| {
+        let user = user_in(key).ok_or_else(|| MetaError::corrupt("user id", key))?;
+        table.rights.push((user, rights));
+        Ok(())
+    })? && each_within(view, &keys.access_keys(), &mut room, |_, key| {
+        table.keys.push(key);
+        Ok(())
+    })? && each_within(view, &keys.user_groups(), &mut room, |_, group| {
+        table.groups.push(group);
+        Ok(())
+    })? && each_within(view, &keys.policies(), &mut room, |_, policy| {
+        table.policies.push(policy);
+        Ok(())
+    })?;
+    table.users.sort_unstable_by(|one: &UserRecord, other| one.name.cmp(&other.name));
+    Ok(is_whole.then_some(table))
+}
+
+/// Hands the records of `range` to `each`, as long as there is room for them; answers whether there was for all.
+fn each_within<T: Stored>(
+    view: &View<'_>,
+    range: &KeyRange,
+    room: &mut usize,
+    mut each: impl FnMut(&[u8], T) -> Result<(), MetaError>,
+) -> Result<bool, MetaError> {
+    let mut iter = view.iter(range)?;
+    while let Some((key, value)) = iter.item() {
+        match room.checked_sub(key.len() + value.len()) {
+            Some(left) => *room = left,
+            None => return Ok(false),
+        }
+        each(key, stored::decode(value, key)?)?;
+        iter.next();
+    }
+    iter.status()?;
+    Ok(true)
 }
 
 /// Active buckets, by name: one owner's from the index by owner, everybody's from the directory itself.
@@ -125,12 +177,12 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
         Query::Bucket { bucket } => Ok(Answer::Bucket(view.bucket(*bucket)?)),
         Query::BucketSettings { bucket } => bucket_settings(view, *bucket),
         Query::Object { bucket, key, wanted, limit } => {
-            let bucket = view.bucket(*bucket)?;
-            let object = match &bucket {
-                Some(bucket) => read::object(view, bucket.id, key, *wanted, bounded(*limit))?,
+            let settings = view.settings(*bucket)?;
+            let object = match settings {
+                Some(_) => read::object(view, *bucket, key, *wanted, bounded(*limit))?,
                 None => None,
             };
-            Ok(Answer::Object { bucket, object })
+            Ok(Answer::Object { settings, object })
         }
         Query::Chunks { manifest, offset, limit } => read::chunks(view, *manifest, *offset, bounded(*limit)),
         Query::ObjectParts { bucket, key, after, limit } => {
@@ -146,17 +198,17 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
             list::uploads(view, &rules, *after_upload)
         }
         Query::Upload { bucket, key, upload } => {
-            let bucket = view.bucket(*bucket)?;
-            let upload = match &bucket {
-                Some(bucket) => upload_state(view, bucket.id, key, *upload)?,
+            let settings = view.settings(*bucket)?;
+            let upload = match settings {
+                Some(_) => upload_state(view, *bucket, key, *upload)?,
                 None => UploadState::Unknown,
             };
-            Ok(Answer::Upload { bucket, upload })
+            Ok(Answer::Upload { settings, upload })
         }
         Query::Parts { bucket, key, upload, after, limit } => {
-            let bucket = view.bucket(*bucket)?;
-            let state = match &bucket {
-                Some(bucket) => upload_state(view, bucket.id, key, *upload)?,
+            let settings = view.settings(*bucket)?;
+            let state = match settings {
+                Some(_) => upload_state(view, *bucket, key, *upload)?,
                 None => UploadState::Unknown,
             };
             let (parts, more) = match (&state, bounded(*limit)) {
@@ -165,7 +217,7 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
                 }
                 _ => (Vec::new(), false),
             };
-            Ok(Answer::Parts { bucket, upload: state, parts, more })
+            Ok(Answer::Parts { settings, upload: state, parts, more })
         }
         Query::Referenced { hashes } => Ok(referenced(view, hashes)?.map_or(Answer::Invalid, Answer::Referenced)),
         Query::Collectable { hashes } => Ok(match referenced(view, hashes)? {
@@ -192,20 +244,17 @@ fn of_buckets(view: &View<'_>, query: &Query) -> Result<Answer, MetaError> {
 
 /// Most buckets have none: then one look tells it.
 fn bucket_settings(view: &View<'_>, bucket: BucketId) -> Result<Answer, MetaError> {
-    let mut settings = Vec::new();
-    let Some(record) = view.bucket(bucket)? else {
-        return Ok(Answer::BucketSettings { bucket: None, epoch: 0, settings });
-    };
-    let epoch = view.load(&view.keys.settings_epoch(bucket))?.map_or(0, |SettingsEpoch(epoch)| epoch);
-    if epoch > 0 {
+    let settings = view.settings(bucket)?;
+    let mut values = Vec::new();
+    if settings.is_some_and(|epoch| epoch > 0) {
         view.scan(&view.keys.settings_of(bucket), usize::MAX, |key, value| {
             let setting = setting_in(key).ok_or_else(|| MetaError::corrupt("setting", key))?;
             let StoredSetting(value) = stored::decode(value, key)?;
-            settings.push((setting, value));
+            values.push((setting, value));
             Ok(())
         })?;
     }
-    Ok(Answer::BucketSettings { bucket: Some(record), epoch, settings })
+    Ok(Answer::BucketSettings { settings, values })
 }
 
 fn bounded(limit: u32) -> usize {

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::{Entry, pages};
 use super::overlay::Read;
 use super::query::GroupStatistics;
-use super::record::{Body, CompletedUpload, MAX_SETTING_LEN, PartRecord, UploadRecord};
-use super::schema::{Cf, PREFIX_LEN, Table, page_place, setting_in, timed, upload_key};
+use super::record::{
+    AccessKey, Body, CompletedUpload, Group, MAX_IDENTITIES_LEN, MAX_SETTING_LEN, NamedPolicy, PartRecord,
+    UploadRecord, UserRecord, UserRights,
+};
+use super::schema::{Cf, HolderId, PREFIX_LEN, Table, page_place, setting_in, timed, upload_key, user_in};
 use super::store::GroupStore;
 use super::stored::{
-    self, ChunkPage, GroupState, KeySuffix, ManifestHeader, ManifestKind, PartPage, SettingsEpoch, StoredBucket,
-    StoredRepair, StoredSetting, UploadHandle, VersionHead,
+    self, Attachment, ChunkPage, Flag, GroupState, IdentityTotals, KeySuffix, ManifestHeader, ManifestKind, PartPage,
+    StoredBucket, StoredRepair, StoredSetting, UploadHandle, VersionHead,
 };
 use crate::types::{BucketId, ManifestId, UploadId};
 
@@ -43,6 +46,7 @@ pub(super) fn check(store: &GroupStore) -> usize {
     objects(store, &mut found);
     manifests(store, &mut found);
     general(store, &mut found);
+    identities(store);
 
     found.statistics.manifests = found.headers.len() as u64;
     found.statistics.garbage_manifests = found.garbage.len() as u64;
@@ -137,18 +141,19 @@ fn general(store: &GroupStore, found: &mut Found) {
     let (mut completed, mut completed_order) = (BTreeSet::new(), BTreeSet::new());
     let (mut repairs, mut repair_order) = (BTreeSet::new(), BTreeSet::new());
     let (mut sealed, mut sealed_index) = (0, 0);
-    let (mut kept, mut epochs, mut settings) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut changed, mut settings) = (BTreeSet::new(), BTreeSet::new());
     let bucket_in = |key: &[u8]| BucketId(u64::from_be_bytes(key[PREFIX_LEN + 1..][..8].try_into().unwrap()));
     view.scan(&view.keys.all(Cf::General), usize::MAX, |key, value| {
         let tag = key[PREFIX_LEN];
         let is = |table: Table| tag == table as u8;
         if is(Table::Bucket) {
-            if stored::decode::<StoredBucket>(value, key)? != StoredBucket::Purged {
-                kept.insert(bucket_in(key));
-            }
             match stored::decode(value, key)? {
-                StoredBucket::Kept(record) if record.sealed => sealed += 1,
-                StoredBucket::Kept(_) => found.statistics.buckets += 1,
+                StoredBucket::Kept { record, epoch } => {
+                    if epoch > 0 {
+                        changed.insert(bucket_in(key));
+                    }
+                    if record.sealed { sealed += 1 } else { found.statistics.buckets += 1 }
+                }
                 StoredBucket::Purged => {}
             }
         } else if is(Table::SealedBucket) {
@@ -157,10 +162,6 @@ fn general(store: &GroupStore, found: &mut Found) {
             let StoredSetting(value) = stored::decode(value, key)?;
             assert!(setting_in(key).is_some() && value.len() <= MAX_SETTING_LEN, "a setting that nobody can have made");
             settings.insert(bucket_in(key));
-        } else if is(Table::SettingsEpoch) {
-            let SettingsEpoch(epoch) = stored::decode(value, key)?;
-            assert!(epoch > 0, "an epoch without a change");
-            epochs.insert(bucket_in(key));
         } else if is(Table::UploadHandle) {
             let handle: UploadHandle = stored::decode(value, key)?;
             handles.insert((UploadId(key[key.len() - 16..].try_into().unwrap()), handle.initiated_ms));
@@ -196,8 +197,81 @@ fn general(store: &GroupStore, found: &mut Found) {
     assert_eq!(completed, completed_order);
     assert_eq!(repairs, repair_order);
     assert_eq!(sealed, sealed_index);
-    assert!(settings.is_subset(&epochs), "settings without their epoch");
-    assert!(epochs.is_subset(&kept), "settings of no bucket");
+    assert!(settings.is_subset(&changed), "settings of no bucket, or without an epoch");
     found.statistics.open_uploads = uploads.len() as u64;
     found.statistics.queued_repairs = repairs.len() as u64;
+}
+
+/// Every index of the table of users is what the records say, and no record speaks of who, or what, is not there.
+fn identities(store: &GroupStore) {
+    let view = store.view();
+    let keys = view.keys;
+    let (mut users, mut records, mut indexes) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+    let (mut totals, mut users_len) = (IdentityTotals::default(), 0);
+    view.scan(&keys.all(Cf::General), usize::MAX, |key, value| {
+        let is = |tables: &[Table]| tables.iter().any(|table| key[PREFIX_LEN] == *table as u8);
+        if is(&[Table::User]) {
+            let user: UserRecord = stored::decode(value, key)?;
+            users_len += value.len() as u64;
+            users.insert(user.id, user);
+        } else if is(&[Table::Rights, Table::AccessKey, Table::UserGroup, Table::Policy]) {
+            totals.bytes += (key.len() - PREFIX_LEN + value.len()) as u64;
+            totals.policies += u64::from(is(&[Table::Policy]));
+            totals.groups += u64::from(is(&[Table::UserGroup]));
+            records.push((key.to_vec(), value.to_vec()));
+        } else if is(&[Table::AccessKeyByUser, Table::GroupByMember, Table::Attachment]) {
+            indexes.insert(key.to_vec(), value.to_vec());
+        }
+        Ok(())
+    })
+    .unwrap();
+    let counted = view.load::<IdentityTotals>(&keys.identity_totals()).unwrap().unwrap_or_default();
+    totals.users = counted.users.map(|_| users_len);
+    assert_eq!(counted, totals);
+    assert!(totals.bytes <= MAX_IDENTITIES_LEN);
+
+    let mut found = BTreeSet::new();
+    let mut policies_of = |holder: HolderId<'_>, policies: &[String], inline: &[(String, String)]| {
+        assert!(policies.is_sorted_by(|one, next| one < next));
+        assert!(inline.is_sorted_by(|one, next| one.0 < next.0));
+        for policy in policies {
+            let index = keys.attachment(policy, holder);
+            let Attachment { builtin } = view.expect(&index).unwrap();
+            let stored: Option<NamedPolicy> = view.load(&keys.policy(policy)).unwrap();
+            assert!(builtin || stored.is_some(), "{policy} is attached, and not there");
+            found.insert(index.bytes);
+        }
+    };
+    for (key, value) in &records {
+        let tag = key[PREFIX_LEN];
+        if tag == Table::Rights as u8 {
+            let user = user_in(key).unwrap();
+            let rights: UserRights = stored::decode(value, key).unwrap();
+            assert!(users.contains_key(&user) && rights != UserRights::default());
+            policies_of(HolderId::User(user), &rights.policies, &rights.inline);
+        } else if tag == Table::UserGroup as u8 {
+            let group: Group = stored::decode(value, key).unwrap();
+            assert!(group.members.is_sorted_by(|one, next| one < next));
+            policies_of(HolderId::Group(&group.name), &group.policies, &group.inline);
+        }
+    }
+    for (key, value) in &records {
+        let tag = key[PREFIX_LEN];
+        if tag == Table::AccessKey as u8 {
+            let key: AccessKey = stored::decode(value, key).unwrap();
+            assert!(users.contains_key(&key.user), "a key of nobody");
+            assert!(users.values().all(|user| user.access_key != key.access_key), "a key that a user has");
+            found.insert(keys.access_key_by_user(key.user, &key.access_key).bytes);
+        } else if tag == Table::UserGroup as u8 {
+            let group: Group = stored::decode(value, key).unwrap();
+            for user in group.members {
+                assert!(users.contains_key(&user), "a member that is nobody");
+                found.insert(keys.group_by_member(user, &group.name).bytes);
+            }
+        }
+    }
+    assert!(indexes.keys().eq(&found), "an index that the records do not bear out");
+    for (key, value) in indexes.iter().filter(|(key, _)| key[PREFIX_LEN] != Table::Attachment as u8) {
+        let Flag = stored::decode(value, key).unwrap();
+    }
 }

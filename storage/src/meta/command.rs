@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    Attributes, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, DirectoryEntry, ETag, PartRecord,
-    Setting, UserRecord, VersionRecord,
+    AccessKey, Attributes, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, DirectoryEntry, ETag,
+    PartRecord, Setting, UserRecord, VersionRecord,
 };
 use crate::types::{
     BucketId, ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId,
@@ -20,11 +20,17 @@ pub struct Batch {
     pub envelopes: Vec<Envelope>,
 }
 
+/// How many buckets a command is judged by: its own, and the source of a copy.
+pub const MAX_JUDGED: usize = 2;
+
 /// A command and its identity. Applied twice it takes effect once, and answers the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     pub operation: OperationId,
     pub command: Command,
+    /// The buckets of the group by whose settings it was judged, with their epochs: where one is another by now, nothing is
+    /// changed, and `Rejection::SettingsChanged` is the answer. At most [`MAX_JUDGED`].
+    pub judged: Vec<(BucketId, u64)>,
 }
 
 /// The bytes of a new version or part.
@@ -97,6 +103,13 @@ pub struct DeleteTarget {
     pub modified_ms: Option<UnixMillis>,
     /// Only if the current version has this size. With either of these a missing key is `Rejection::NoSuchKey`.
     pub size: Option<u64>,
+}
+
+impl DeleteTarget {
+    /// Whether it demands anything of the object that is there.
+    pub fn demands(&self) -> bool {
+        self.condition != WriteCondition::Always || self.modified_ms.is_some() || self.size.is_some()
+    }
 }
 
 /// The longest value of a setting that is taken where disks are full, in bytes: a bucket policy may be as long. Source: the
@@ -221,13 +234,11 @@ pub enum Command {
     /// seen to the clocks. Any group.
     ResetClock,
     /// Sets one of the bucket's settings, or removes it. Answers `Outcome::Settings`; the epoch is one more, or the same
-    /// where nothing changes. With `expected`: only if the epoch still is this, else `Rejection::SettingsChanged`. A value
-    /// that is longer than [`super::record::MAX_SETTING_LEN`] is `Rejection::Invalid`.
+    /// where nothing changes. A value that is longer than [`super::record::MAX_SETTING_LEN`] is `Rejection::Invalid`.
     SetBucketSetting {
         bucket: BucketId,
         setting: Setting,
         value: Option<Bytes>,
-        expected: Option<u64>,
     },
 }
 
@@ -264,7 +275,14 @@ impl Command {
 impl RootCommand {
     fn grows(&self) -> bool {
         match self {
-            Self::AddUser { .. } | Self::ReserveBucket { .. } => true,
+            Self::AddUser { .. }
+            | Self::ReserveBucket { .. }
+            | Self::PutPolicy { .. }
+            | Self::PutGroup { .. }
+            | Self::AddKey { .. } => true,
+            Self::SetMember { member: grows, .. } | Self::Attach { attached: grows, .. } => *grows,
+            Self::SetInline { text, .. } => text.is_some(),
+            Self::SetKey { disabled, .. } => !disabled,
             Self::FormClusterV1 { .. }
             | Self::ReplaceMapV1 { .. }
             | Self::FormCluster { .. }
@@ -272,7 +290,11 @@ impl RootCommand {
             | Self::SetRootUser { .. }
             | Self::RemoveUser { .. }
             | Self::ActivateBucket { .. }
-            | Self::FreeBucket { .. } => false,
+            | Self::FreeBucket { .. }
+            | Self::RemovePolicy { .. }
+            | Self::RemoveGroup { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::RemoveKey { .. } => false,
         }
     }
 }
@@ -285,11 +307,13 @@ pub enum RootCommand {
     FormClusterV1 { map: ClusterMapV1 },
     /// `ReplaceMap` of release 0.1.0, from a log.
     ReplaceMapV1 { expected: Epoch, map: ClusterMapV1 },
-    /// Adds a user; `Rejection::Exists` where the name or the access key is taken.
+    /// Adds a user; `Rejection::Exists` where the name or the access key is taken, be it by a key that was added.
     AddUser { user: UserRecord },
-    /// Creates the root user or replaces its keys; the root user that is there keeps its id and its name.
+    /// Creates the root user or replaces its own key; the root user that is there keeps its id, its name, and the keys
+    /// that were added. `Rejection::Exists` as for `AddUser`.
     SetRootUser { user: UserRecord },
-    /// `Rejection::NoSuchUser` where there is none, `Rejection::UserHasBuckets` where it still owns some.
+    /// Takes the user's rights, keys and memberships with it. `Rejection::NoSuchUser` where there is none,
+    /// `Rejection::UserHasBuckets` where it still owns some.
     RemoveUser { name: String },
     /// Reserves a name: answers `Outcome::Directory` with a new id. Where the name is taken:
     /// `Rejection::BucketTaken` with the entry that has it; where there is no such owner: `Rejection::NoSuchUser`.
@@ -303,6 +327,65 @@ pub enum RootCommand {
     FormCluster { map: ClusterMap },
     /// Replaces the map, if its epoch still is `expected`; the new map's epoch is one more.
     ReplaceMap { expected: Epoch, map: ClusterMap },
+    // What follows is about users. All of it answers `Outcome::Done`, and what sets something does nothing where all is so already. What would
+    // make all of it longer than `MAX_IDENTITIES_LEN` is `Rejection::LimitExceeded`. The bounds are in `record`.
+    /// Makes or replaces a policy. `Rejection::Invalid` for a name that is empty or longer than `MAX_IDENTITY_NAME_LEN`, and
+    /// for no text; `Rejection::LimitExceeded` past `MAX_POLICY_LEN` and `MAX_POLICIES`.
+    PutPolicy { name: String, text: String },
+    /// `Rejection::NoSuchPolicy`; `Rejection::InUse` while it is attached to anyone.
+    RemovePolicy { name: String },
+    /// `Rejection::Exists`; `Rejection::Invalid` for its name, as for a policy; `Rejection::LimitExceeded` past `MAX_GROUPS`.
+    PutGroup { name: String },
+    /// `Rejection::NoSuchGroup`; `Rejection::InUse` while it has members or policies of either kind.
+    RemoveGroup { name: String },
+    /// `Rejection::NoSuchGroup`, `Rejection::NoSuchUser`; `Rejection::LimitExceeded` past `MAX_GROUPS_OF_USER`.
+    SetMember {
+        group: String,
+        /// Its name.
+        user: String,
+        member: bool,
+    },
+    /// Attaches a policy or detaches it. `Rejection::NoSuchUser` or `Rejection::NoSuchGroup` for the holder;
+    /// `Rejection::NoSuchPolicy`; `Rejection::Invalid` for the policy's name; `Rejection::LimitExceeded` past
+    /// `MAX_ATTACHED_POLICIES`.
+    Attach {
+        holder: Holder,
+        policy: String,
+        attached: bool,
+        /// The policy is one of the gateway's own: whether it is stored is not looked at.
+        builtin: bool,
+    },
+    /// Sets an inline policy, or removes it. `Rejection::NoSuchUser` or `Rejection::NoSuchGroup`; `Rejection::Invalid` for
+    /// its name, and for no text; `Rejection::LimitExceeded` past `MAX_INLINE_POLICIES_LEN`.
+    SetInline { holder: Holder, name: String, text: Option<String> },
+    /// `Rejection::NoSuchUser`; `Rejection::Invalid` for the root user.
+    SetUserDisabled {
+        /// Its name.
+        user: String,
+        disabled: bool,
+    },
+    /// Adds a key, which is noted to have been created now. `Rejection::NoSuchUser`; `Rejection::Exists` where a key has the
+    /// access key, be it a user's own. `Rejection::Invalid` for an access or a secret key that is empty or longer than
+    /// `MAX_IDENTITY_NAME_LEN`, and for what `SetKey` refuses; `Rejection::LimitExceeded` past `MAX_KEYS_OF_USER`.
+    AddKey { key: AccessKey },
+    /// Replaces what can be changed of a key. `Rejection::NoSuchAccessKey`; `Rejection::Invalid` for a user's own key, and for
+    /// a description past `MAX_DESCRIPTION_LEN`; `Rejection::LimitExceeded` for a policy past `MAX_INLINE_POLICIES_LEN`.
+    SetKey {
+        access_key: String,
+        disabled: bool,
+        expires_ms: Option<UnixMillis>,
+        policy: Option<String>,
+        description: String,
+    },
+    /// `Rejection::NoSuchAccessKey`; `Rejection::Invalid` for a user's own key.
+    RemoveKey { access_key: String },
+}
+
+/// What has policies, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    User(String),
+    Group(String),
 }
 
 /// The result of a command that was applied and took effect.
@@ -368,4 +451,14 @@ pub enum Rejection {
     Invalid,
     #[error("the bucket's settings have moved on")]
     SettingsChanged,
+    #[error("it is in use")]
+    InUse,
+    #[error("no such policy")]
+    NoSuchPolicy,
+    #[error("no such group")]
+    NoSuchGroup,
+    #[error("no such access key")]
+    NoSuchAccessKey,
+    #[error("there may be no more, or none so long")]
+    LimitExceeded,
 }

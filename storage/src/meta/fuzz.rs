@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::record::{
-    Body, ChunkEntry, CompletedUpload, DirectoryEntry, PartRecord, UploadRecord, UserRecord, VersionRecord,
+    AccessKey, Body, ChunkEntry, CompletedUpload, DirectoryEntry, Group, NamedPolicy, PartRecord, UploadRecord,
+    UserRecord, UserRights, VersionRecord,
 };
 use super::schema::{
     Cf, Keys, PREFIX_LEN, PagePlace, SCHEMA, current_key, name_after, page_place, referenced_hash, referring_manifest,
@@ -11,8 +12,8 @@ use super::schema::{
 };
 use super::snapshot::Frame;
 use super::stored::{
-    self, ChunkPage, Flag, GroupState, InlineBody, Kept, KeySuffix, ManifestHeader, ManifestKind, Marker, PartEntry,
-    PartPage, Pointer, Stored, StoredBucket, StoredRepair, UploadHandle, VersionHead,
+    self, Attachment, ChunkPage, Flag, GroupState, IdentityTotals, InlineBody, Kept, KeySuffix, ManifestHeader,
+    ManifestKind, Marker, PartEntry, PartPage, Pointer, Stored, StoredBucket, StoredRepair, UploadHandle, VersionHead,
 };
 use crate::fuzz::holds;
 use crate::fuzz::samples::{self, BUCKET, DISK, MANIFEST, OWNER};
@@ -67,6 +68,12 @@ kinds! {
     16 DirectoryEntry,
     17 ClusterMap,
     18 GroupState,
+    19 UserRights,
+    20 AccessKey,
+    21 Group,
+    22 NamedPolicy,
+    23 Attachment,
+    24 IdentityTotals,
 }
 
 pub fn value_seeds() -> Vec<Vec<u8>> {
@@ -85,7 +92,7 @@ pub fn value_seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![
         seed(0, &Pointer { schema: SCHEMA, generation: 300 }),
         seed(1, &Marker(Bytes::from_static(b"marker"))),
-        seed(2, &StoredBucket::Kept(samples::bucket())),
+        seed(2, &StoredBucket::Kept { record: samples::bucket(), epoch: 300 }),
         seed(2, &StoredBucket::Purged),
         seed(3, &header(ManifestKind::Chunks)),
         seed(3, &header(ManifestKind::Parts { count: 300, index: vec![(1, place)] })),
@@ -107,6 +114,12 @@ pub fn value_seeds() -> Vec<Vec<u8>> {
         vec![18, 1, 5, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, 6, 7],
         seed(100, &samples::version()),
         seed(101, &InlineBody(Bytes::from_static(b"abc"))),
+        seed(19, &samples::rights()),
+        seed(20, &samples::access_key()),
+        seed(21, &samples::group()),
+        seed(22, &samples::policy()),
+        seed(23, &Attachment { builtin: true }),
+        seed(24, &IdentityTotals { bytes: 300, policies: 1, groups: 2, users: Some(300) }),
     ];
     seeds.extend(samples::results().into_iter().map(|result| seed(6, &Kept(result))));
     seeds

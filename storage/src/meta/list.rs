@@ -34,8 +34,8 @@ enum Found<'a> {
 
 /// `Query::List`. The records come without their attributes.
 pub(super) fn objects(view: &View<'_>, rules: &Rules<'_>) -> Result<Answer, MetaError> {
-    let Some(bucket) = view.bucket(rules.bucket)? else {
-        return Ok(Answer::List { bucket: None, entries: Vec::new(), more: false });
+    let Some(settings) = view.settings(rules.bucket)? else {
+        return Ok(Answer::List { settings: None, entries: Vec::new(), more: false });
     };
     let at = |key: &[u8]| view.keys.current(rules.bucket, key).bytes;
     let from = match rules.from {
@@ -56,13 +56,13 @@ pub(super) fn objects(view: &View<'_>, rules: &Rules<'_>) -> Result<Answer, Meta
         });
         Ok(())
     })?;
-    Ok(Answer::List { bucket: Some(bucket), entries, more })
+    Ok(Answer::List { settings: Some(settings), entries, more })
 }
 
 /// `Query::Uploads`.
 pub(super) fn uploads(view: &View<'_>, rules: &Rules<'_>, after_upload: Option<UploadId>) -> Result<Answer, MetaError> {
-    let Some(bucket) = view.bucket(rules.bucket)? else {
-        return Ok(Answer::Uploads { bucket: None, entries: Vec::new(), more: false });
+    let Some(settings) = view.settings(rules.bucket)? else {
+        return Ok(Answer::Uploads { settings: None, entries: Vec::new(), more: false });
     };
     let from = match (rules.from, after_upload) {
         (ListFrom::Start, _) => Vec::new(),
@@ -80,7 +80,7 @@ pub(super) fn uploads(view: &View<'_>, rules: &Rules<'_>, after_upload: Option<U
         });
         Ok(())
     })?;
-    Ok(Answer::Uploads { bucket: Some(bucket), entries, more })
+    Ok(Answer::Uploads { settings: Some(settings), entries, more })
 }
 
 /// Where a list goes on within a key, after an upload. Of an upload that is gone it is not known when it was

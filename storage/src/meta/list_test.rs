@@ -96,7 +96,7 @@ fn list(rig: &Rig, ask: &Ask) -> (Vec<Plain<(String, u64)>>, bool) {
         from: ask.from.clone(),
         limit: ask.limit,
     };
-    let Answer::List { bucket: Some(_), entries, more } = rig.ask(query) else { panic!() };
+    let Answer::List { settings: Some(_), entries, more } = rig.ask(query) else { panic!() };
     let plain = |entry| match entry {
         ListEntry::Key(key, record) => {
             assert_eq!(record.attributes, Attributes::default());

@@ -45,6 +45,11 @@ impl Model {
         self.time_ms = self.time_ms.max(stamped_ms);
     }
 
+    /// Of the settings of a bucket.
+    pub fn epoch(&self, bucket: BucketId) -> u64 {
+        self.settings.get(&bucket).map_or(0, |settings| settings.epoch)
+    }
+
     /// Answers as the state machine has to. Of progress it knows only that there is some.
     pub fn apply(&mut self, place: VersionId, envelope: &Envelope) -> Answer {
         if envelope.operation.issued_ms + 600_000 < self.time_ms {
@@ -53,7 +58,11 @@ impl Model {
         if let Some(known) = self.results.get(&envelope.operation) {
             return known.clone();
         }
-        let answer = self.command(place, &envelope.command);
+        let is_other = |(bucket, epoch): &(BucketId, u64)| self.live(*bucket).is_ok() && *epoch != self.epoch(*bucket);
+        let answer = match envelope.judged.iter().any(is_other) {
+            true => Err(Rejection::SettingsChanged),
+            false => self.command(place, &envelope.command),
+        };
         self.results.insert(envelope.operation, answer.clone());
         answer
     }
@@ -200,12 +209,9 @@ impl Model {
                 self.uploads.remove(&(bucket, key, upload)).ok_or(Rejection::NoSuchUpload)?;
                 Ok(Outcome::Done)
             }
-            Command::SetBucketSetting { bucket, setting, value, expected } => {
+            Command::SetBucketSetting { bucket, setting, value } => {
                 self.live(bucket)?;
                 let settings = self.settings.entry(bucket).or_default();
-                if expected.is_some_and(|expected| expected != settings.epoch) {
-                    return Err(Rejection::SettingsChanged);
-                }
                 let before = settings.values.clone();
                 match value {
                     Some(value) => settings.values.insert(setting, value),

@@ -21,7 +21,7 @@ enum Step {
     Abort { upload: u8 },
     Collect { limit: u32, grace_ms: u64 },
     Bucket { bucket: u8, what: u8 },
-    Setting { bucket: u8, setting: u8, value: u8, expected: u8 },
+    Setting { bucket: u8, setting: u8, value: u8 },
     Repeat { back: u8 },
 }
 
@@ -41,8 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => byte().prop_map(|upload| Step::Abort { upload }),
         2 => (1..8u32, 0..3000u64).prop_map(|(limit, grace_ms)| Step::Collect { limit, grace_ms }),
         1 => (byte(), byte()).prop_map(|(bucket, what)| Step::Bucket { bucket, what }),
-        2 => (byte(), byte(), byte(), byte())
-            .prop_map(|(bucket, setting, value, expected)| Step::Setting { bucket, setting, value, expected }),
+        2 => (byte(), byte(), byte())
+            .prop_map(|(bucket, setting, value)| Step::Setting { bucket, setting, value }),
         1 => byte().prop_map(|back| Step::Repeat { back }),
     ]
 }
@@ -216,19 +216,13 @@ impl Run {
                     _ => Command::PurgeBucket { bucket, limit: 10_000 },
                 }
             }
-            Step::Setting { bucket, setting, value, expected } => {
+            Step::Setting { bucket, setting, value } => {
                 let bucket = place_of(bucket).0;
-                let epoch = self.model.settings.get(&bucket).map_or(0, |settings| settings.epoch);
                 Command::SetBucketSetting {
                     bucket,
                     setting: Setting::ALL[usize::from(setting) % Setting::ALL.len()],
                     // Few, so that some change nothing.
                     value: (value % 3 > 0).then(|| vec![value % 3; usize::from(value % 3)].into()),
-                    expected: match expected {
-                        0..50 => Some(epoch),
-                        50..100 => Some(u64::from(expected % 4)),
-                        _ => None,
-                    },
                 }
             }
             Step::Repeat { .. } => return None,
@@ -249,7 +243,15 @@ impl Run {
                 step => {
                     let Some(command) = self.concrete(step) else { continue };
                     self.ids += 1;
-                    Envelope { operation: OperationId { issued_ms: self.now, random: self.ids }, command }
+                    // Most are judged by the settings of now, some by others.
+                    let epoch = |bucket| match self.ids % 16 {
+                        0 => Some((bucket, self.ids / 16 % 4)),
+                        1..8 => Some((bucket, self.model.epoch(bucket))),
+                        _ => None,
+                    };
+                    let bucket = BUCKETS[usize::try_from(self.ids / 3 % 3).unwrap()];
+                    let judged = epoch(bucket).into_iter().collect();
+                    Envelope { operation: OperationId { issued_ms: self.now, random: self.ids }, command, judged }
                 }
             };
             let place = VersionId { log_index: index, position: envelopes.len() as u32 };
@@ -267,7 +269,7 @@ impl Run {
         for command in commands {
             self.ids += 1;
             let operation = OperationId { issued_ms: self.now, random: self.ids };
-            let envelope = Envelope { operation, command };
+            let envelope = Envelope { operation, command, judged: Vec::new() };
             let place = VersionId { log_index: index, position: envelopes.len() as u32 };
             expected.push(self.model.apply(place, &envelope));
             envelopes.push(envelope);
@@ -307,9 +309,8 @@ impl Run {
             let record = self.model.buckets.get(&bucket).filter(|record| !record.sealed).cloned();
             let expected = self.model.settings.get(&bucket).filter(|_| record.is_some()).cloned().unwrap_or_default();
             let expected = super::super::Answer::BucketSettings {
-                bucket: record,
-                epoch: expected.epoch,
-                settings: expected.values.into_iter().collect(),
+                settings: record.map(|_| expected.epoch),
+                values: expected.values.into_iter().collect(),
             };
             assert_eq!(self.store.query(&Query::BucketSettings { bucket }).unwrap(), expected);
         }

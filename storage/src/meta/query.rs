@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, PartRecord, RepairEntry, Setting, UploadRecord,
-    UserRecord, VersionRecord,
+    AccessKey, BucketRecord, ChunkSpan, CompletedUpload, DirectoryEntry, Group, NamedPolicy, PartRecord, RepairEntry,
+    Setting, UploadRecord, UserRecord, UserRights, VersionRecord,
 };
 use crate::types::{BucketId, ClusterMap, ManifestId, UnixMillis, UploadId, UserId};
 
@@ -157,7 +157,8 @@ pub enum Query {
     BucketSettings {
         bucket: BucketId,
     },
-    /// `Answer::UserTable`: the users, unless their epoch still is `known`. `u64::MAX` never is. Root group.
+    /// `Answer::UserTable`: the users with all that they may do, unless their epoch still is `known`. `u64::MAX` never is.
+    /// `Answer::TooLarge` past [`MAX_TABLE_LEN`]. Root group.
     UserTable {
         known: u64,
     },
@@ -193,36 +194,38 @@ pub enum Answer {
         entries: Vec<DirectoryEntry>,
         more: bool,
     },
-    /// `None`: unknown, or sealed. The same in every answer with a bucket.
-    Bucket(Option<BucketRecord>),
+    /// And the epoch of its settings. `None`: unknown, or sealed.
+    Bucket(Option<(BucketRecord, u64)>),
     Object {
-        bucket: Option<BucketRecord>,
+        /// The epoch of the bucket's settings; `None` where the bucket is unknown, or sealed. So in the following ones.
+        settings: Option<u64>,
         object: Option<Box<ObjectAnswer>>,
     },
     Chunks(Vec<ChunkSpan>),
     ObjectParts {
+        settings: Option<u64>,
         record: Option<Box<VersionRecord>>,
         parts: Vec<ObjectPart>,
         more: bool,
         total: u16,
     },
     List {
-        bucket: Option<BucketRecord>,
+        settings: Option<u64>,
         entries: Vec<ListEntry>,
         more: bool,
     },
     Upload {
-        bucket: Option<BucketRecord>,
+        settings: Option<u64>,
         upload: UploadState,
     },
     Parts {
-        bucket: Option<BucketRecord>,
+        settings: Option<u64>,
         upload: UploadState,
         parts: Vec<PartRecord>,
         more: bool,
     },
     Uploads {
-        bucket: Option<BucketRecord>,
+        settings: Option<u64>,
         entries: Vec<UploadEntry>,
         more: bool,
     },
@@ -247,18 +250,38 @@ pub enum Answer {
         grace_ms: u64,
     },
     BucketSettings {
-        bucket: Option<BucketRecord>,
-        /// How often they were changed. It never goes back.
-        epoch: u64,
+        /// Their epoch: how often they were changed. It never goes back.
+        settings: Option<u64>,
         /// Those that are set, each once, in the order of [`Setting`].
-        settings: Vec<(Setting, bytes::Bytes)>,
+        values: Vec<(Setting, bytes::Bytes)>,
     },
     UserTable {
-        /// Another one after each change of a user. To be compared for being the same only.
+        /// Another one after each change of what is in the table. To be compared for being the same only.
         epoch: u64,
-        /// All of them, by name; `None` where the epoch is the known one.
-        users: Option<Vec<UserRecord>>,
+        /// `None` where the epoch is the known one.
+        table: Option<Box<UserTable>>,
     },
+    /// It would be longer than any client reads.
+    TooLarge,
+}
+
+/// The most that the records of a [`UserTable`] are together, in bytes. With `MAX_IDENTITIES_LEN` for the rest this is
+/// 100,000 users of 150 bytes.
+pub const MAX_TABLE_LEN: usize = 31 << 20;
+
+/// All users, and all that decides what they may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserTable {
+    /// By name.
+    pub users: Vec<UserRecord>,
+    /// By id: of those of whom any are set.
+    pub rights: Vec<(UserId, UserRights)>,
+    /// By access key: those that are not in their users' records.
+    pub keys: Vec<AccessKey>,
+    /// By name.
+    pub groups: Vec<Group>,
+    /// By name.
+    pub policies: Vec<NamedPolicy>,
 }
 
 /// The current version of a key and, as far as wanted, where its bytes are.

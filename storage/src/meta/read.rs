@@ -121,7 +121,8 @@ pub(super) fn object_parts(
     after: u16,
     limit: usize,
 ) -> Result<Answer, MetaError> {
-    let record: Option<VersionRecord> = match view.bucket(bucket)? {
+    let settings = view.settings(bucket)?;
+    let record: Option<VersionRecord> = match settings {
         Some(_) => view.load(&view.keys.current(bucket, key.as_bytes()))?,
         None => None,
     };
@@ -131,7 +132,7 @@ pub(super) fn object_parts(
     };
     let record = record.map(Box::new);
     let Some((id, total, index)) = composite else {
-        return Ok(Answer::ObjectParts { record, parts: Vec::new(), more: false, total: 0 });
+        return Ok(Answer::ObjectParts { settings, record, parts: Vec::new(), more: false, total: 0 });
     };
     let start = page_of_part(&index, after).or_else(|| index.first().map(|(_, place)| *place));
     let mut parts = Vec::new();
@@ -139,12 +140,12 @@ pub(super) fn object_parts(
         let page: PartPage = view.expect(&view.keys.page(id, *place))?;
         for PartEntry { number, size, checksum, .. } in page.0.into_iter().filter(|entry| entry.number > after) {
             if parts.len() == limit {
-                return Ok(Answer::ObjectParts { record, parts, more: true, total });
+                return Ok(Answer::ObjectParts { settings, record, parts, more: true, total });
             }
             parts.push(ObjectPart { number, size, checksum });
         }
     }
-    Ok(Answer::ObjectParts { record, parts, more: false, total })
+    Ok(Answer::ObjectParts { settings, record, parts, more: false, total })
 }
 
 /// `Query::Chunks`: of a manifest that is gone there are none.

@@ -132,7 +132,7 @@ fn an_object_made_of_parts_reads_as_one() {
     }
 
     let list = |after, limit| match rig.ask(Query::ObjectParts { bucket: BUCKET, key: "k".to_owned(), after, limit }) {
-        Answer::ObjectParts { record: Some(_), parts, more, total: 4 } => {
+        Answer::ObjectParts { settings: Some(0), record: Some(_), parts, more, total: 4 } => {
             (parts.iter().map(|part| part.number).collect::<Vec<_>>(), more)
         }
         other => panic!("{other:?}"),

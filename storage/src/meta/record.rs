@@ -214,6 +214,87 @@ impl std::fmt::Debug for UserRecord {
     }
 }
 
+/// The longest name of a policy, of a group, or of an access key, in bytes. None is empty.
+pub const MAX_IDENTITY_NAME_LEN: usize = 128;
+/// The longest text of a policy, in bytes. What is in it is the gateway's business.
+pub const MAX_POLICY_LEN: usize = 20 << 10;
+/// How much the inline policies of one user or group are together, and the policy of a key, in bytes of their texts.
+pub const MAX_INLINE_POLICIES_LEN: usize = 10_240;
+/// How many policies are attached to one user or group.
+pub const MAX_ATTACHED_POLICIES: usize = 20;
+/// How many groups a user is in: as in IAM.
+pub const MAX_GROUPS_OF_USER: usize = 10;
+/// How many keys a user has, besides the one in its record.
+pub const MAX_KEYS_OF_USER: usize = 50;
+/// The longest description of a key, in bytes.
+pub const MAX_DESCRIPTION_LEN: usize = 256;
+/// How many policies there are; and how many groups.
+pub const MAX_POLICIES: u64 = 10_000;
+pub const MAX_GROUPS: u64 = 10_000;
+/// What all rights, keys, groups and policies take together, in bytes: gateways read all of it at once, with all users.
+pub const MAX_IDENTITIES_LEN: u64 = 16 << 20;
+
+/// What the records of users take together, in bytes: some 100,000 users.
+pub const MAX_USERS_LEN: u64 = 14 << 20;
+
+/// What a user may do and be, besides its record, whose form is frozen. Absent where nothing is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRights {
+    pub disabled: bool,
+    /// The names of those that are attached: sorted, each once.
+    pub policies: Vec<String>,
+    /// Name and text, by name.
+    pub inline: Vec<(String, String)>,
+}
+
+/// One more key of a user, besides the one in its record.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    pub access_key: String,
+    pub secret_key: String,
+    pub user: UserId,
+    pub description: String,
+    pub created_ms: UnixMillis,
+    pub disabled: bool,
+    /// From then on it opens nothing. It stays until it is removed.
+    pub expires_ms: Option<UnixMillis>,
+    /// The text of a policy that narrows what the key may do.
+    pub policy: Option<String>,
+}
+
+impl std::fmt::Debug for AccessKey {
+    /// Without the secret key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey")
+            .field("access_key", &self.access_key)
+            .field("user", &self.user)
+            .field("disabled", &self.disabled)
+            .field("expires_ms", &self.expires_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A group of users.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    pub created_ms: UnixMillis,
+    /// Sorted, each once.
+    pub members: Vec<UserId>,
+    /// As those of [`UserRights`].
+    pub policies: Vec<String>,
+    pub inline: Vec<(String, String)>,
+}
+
+/// A policy that can be attached to users and groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedPolicy {
+    pub name: String,
+    pub text: String,
+    pub created_ms: UnixMillis,
+    pub updated_ms: UnixMillis,
+}
+
 /// Where a bucket stands on its way between the root group and its metadata group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DirectoryState {

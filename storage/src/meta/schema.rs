@@ -5,12 +5,16 @@
 //! component they need no escaping; where something follows, a zero byte becomes `00 ff` and the key ends in `00 01`,
 //! which keeps the order and lets no key be a prefix of another.
 
+mod identities;
+
 use std::borrow::Cow;
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
 
 use super::record::Setting;
 use crate::types::{BucketId, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId, VersionId};
+
+pub(super) use identities::{HolderId, user_in};
 
 /// The schema that this release writes, and the newest that it reads.
 pub(super) const SCHEMA: u32 = 1;
@@ -161,7 +165,6 @@ pub(super) enum Table {
     Bucket = 0x10,
     SealedBucket = 0x11,
     Setting = 0x12,
-    SettingsEpoch = 0x13,
     UploadHandle = 0x20,
     Upload = 0x21,
     Part = 0x22,
@@ -179,6 +182,14 @@ pub(super) enum Table {
     Directory = 0x50,
     DirectoryByOwner = 0x51,
     DirectoryUnfinished = 0x52,
+    Rights = 0x58,
+    AccessKey = 0x59,
+    AccessKeyByUser = 0x5a,
+    UserGroup = 0x5b,
+    GroupByMember = 0x5c,
+    Policy = 0x5d,
+    Attachment = 0x5e,
+    IdentityTotals = 0x5f,
 }
 
 /// Where a page of a manifest starts: its first byte, and its first entry (parts may be empty, and share an offset).
@@ -268,11 +279,6 @@ impl Keys {
 
     pub(super) fn settings_of(&self, bucket: BucketId) -> KeyRange {
         self.table(Table::Setting, &[&bucket.0.to_be_bytes()])
-    }
-
-    /// Counts the changes of a bucket's settings. There from the first one on, for as long as the bucket.
-    pub(super) fn settings_epoch(&self, bucket: BucketId) -> Key {
-        self.general(Table::SettingsEpoch, &[&bucket.0.to_be_bytes()])
     }
 
     pub(super) fn current(&self, bucket: BucketId, key: &[u8]) -> Key {

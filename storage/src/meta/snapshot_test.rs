@@ -1,10 +1,11 @@
 use super::super::check::check;
-use super::super::command::Command;
+use super::super::command::{Command, Holder, RootCommand};
 use super::super::overlay::Overlay;
 use super::super::query::{Answer, Query};
-use super::super::record::{MAX_SETTING_LEN, Setting};
+use super::super::record::{AccessKey, MAX_SETTING_LEN, Setting, UserRecord};
 use super::super::testing::{BUCKET, Rig, dump, open_db};
 use super::*;
+use crate::types::{ROOT_GROUP, UserId};
 
 /// A store with something in every family.
 fn furnished(store: GroupStore) -> Rig {
@@ -56,8 +57,8 @@ fn an_installed_snapshot_is_the_state_that_was_read() {
     assert_eq!(other.applied(), Some(marker));
     check(&other);
     let settings = other.query(&Query::BucketSettings { bucket: BUCKET }).unwrap();
-    let Answer::BucketSettings { epoch: 3, settings, .. } = settings else { panic!("{settings:?}") };
-    assert_eq!(settings, [(Setting::Policy, vec![7; MAX_SETTING_LEN].into())]);
+    let Answer::BucketSettings { settings: Some(3), values } = settings else { panic!("{settings:?}") };
+    assert_eq!(values, [(Setting::Policy, vec![7; MAX_SETTING_LEN].into())]);
 
     // Both go on alike.
     rig.put_bytes("more", b"more");
@@ -154,6 +155,7 @@ fn a_reader_sees_nothing_of_what_is_applied_after_it_was_made() {
         let envelope = super::super::Envelope {
             operation: Default::default(),
             command: super::super::testing::delete(&["large"]),
+            judged: Vec::new(),
         };
         let batch = super::super::Batch { stamped_ms: rig.now, envelopes: vec![envelope] };
         rig.store.apply(&[(index, batch)], b"later").unwrap();
@@ -165,4 +167,53 @@ fn a_reader_sees_nothing_of_what_is_applied_after_it_was_made() {
     let mut after = dump(&other);
     after.retain(|key, value| before.get(key) != Some(value));
     assert!(after.len() <= 1, "only the marker may differ");
+}
+
+#[test]
+fn a_snapshot_of_the_root_group_has_all_that_users_may_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name| GroupStore::open(open_db(&dir.path().join(name)), ROOT_GROUP).unwrap();
+    let (mut rig, other) = (Rig::over(open("one")), open("two"));
+    let (ann, staff) = ("ann".to_owned(), "staff".to_owned());
+    let user = UserRecord {
+        id: UserId([1; 16]),
+        name: ann.clone(),
+        display_name: ann.clone(),
+        access_key: "A".to_owned(),
+        secret_key: "s".to_owned(),
+        root: false,
+        created_ms: 0,
+    };
+    let key = AccessKey {
+        access_key: "B".to_owned(),
+        secret_key: "s".to_owned(),
+        user: user.id,
+        description: String::new(),
+        created_ms: 0,
+        disabled: false,
+        expires_ms: None,
+        policy: None,
+    };
+    let attach = |holder| RootCommand::Attach { holder, policy: "p".to_owned(), attached: true, builtin: false };
+    for command in [
+        RootCommand::AddUser { user },
+        RootCommand::AddKey { key },
+        RootCommand::PutPolicy { name: "p".to_owned(), text: "t".to_owned() },
+        RootCommand::PutGroup { name: staff.clone() },
+        RootCommand::SetMember { group: staff.clone(), user: ann.clone(), member: true },
+        attach(Holder::User(ann)),
+        attach(Holder::Group(staff)),
+    ] {
+        rig.run(Command::Root(command)).unwrap();
+    }
+
+    other.install(stream(&frames(&rig.store)), &rig.store.applied().unwrap()).unwrap();
+    assert_eq!(dump(&other), dump(&rig.store));
+    check(&other);
+    let asked = Query::UserTable { known: 0 };
+    let answer = other.query(&asked).unwrap();
+    assert_eq!(answer, rig.ask(asked));
+    let Answer::UserTable { table: Some(table), .. } = answer else { panic!("{answer:?}") };
+    let counts = [table.users.len(), table.rights.len(), table.keys.len(), table.groups.len(), table.policies.len()];
+    assert_eq!(counts, [1; 5]);
 }

@@ -10,8 +10,8 @@ use super::command::{Outcome, Rejection};
 use super::error::MetaError;
 use super::query::GroupStatistics;
 use super::record::{
-    Body, BucketRecord, Checksum, ChunkEntry, CompletedUpload, DirectoryEntry, ETag, PartRecord, UploadRecord,
-    UserRecord, VersionRecord,
+    AccessKey, Body, BucketRecord, Checksum, ChunkEntry, CompletedUpload, DirectoryEntry, ETag, Group, NamedPolicy,
+    PartRecord, UploadRecord, UserRecord, UserRights, VersionRecord,
 };
 use super::schema::PagePlace;
 use crate::types::{ClusterMap, ClusterMapV1, DiskId, UnixMillis, UserId, VersionId};
@@ -71,7 +71,6 @@ macro_rules! stored {
 stored! {
     Pointer, "generation pointer";
     Marker, "applied marker";
-    StoredBucket, "bucket";
     ManifestHeader, "manifest";
     ChunkPage, "page of chunks";
     PartPage, "page of parts";
@@ -86,8 +85,13 @@ stored! {
     UserRecord, "user";
     UserId, "user id";
     DirectoryEntry, "directory entry";
-    SettingsEpoch, "epoch of settings";
     UserEpoch, "epoch of the users";
+    UserRights, "rights";
+    AccessKey, "access key";
+    Group, "group of users";
+    NamedPolicy, "policy";
+    Attachment, "attachment";
+    IdentityTotals, "totals of identities";
 }
 
 impl Stored for ClusterMap {
@@ -271,8 +275,39 @@ pub(super) struct Marker(pub bytes::Bytes);
 /// A bucket, or what is left of it for ever: its id is never given out again, and a late create must not revive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum StoredBucket {
+    Kept {
+        record: BucketRecord,
+        /// How often its settings were changed.
+        epoch: u64,
+    },
+    Purged,
+}
+
+/// As it was stored before there were settings, by the release 0.1.0 among others.
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredBucketV1 {
     Kept(BucketRecord),
     Purged,
+}
+
+impl Stored for StoredBucket {
+    const WHAT: &'static str = "bucket";
+    const VERSION: u8 = 2;
+
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(self, out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        match version {
+            1 => exact(bytes).map(|old| match old {
+                StoredBucketV1::Kept(record) => Self::Kept { record, epoch: 0 },
+                StoredBucketV1::Purged => Self::Purged,
+            }),
+            2 => exact(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// The value of a key that says all by being there.
@@ -367,13 +402,27 @@ impl Stored for StoredSetting {
     }
 }
 
-/// How often a bucket's settings were changed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SettingsEpoch(pub u64);
-
 /// Tells the users as they are from the users as they ever were; see `apply/root.rs`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct UserEpoch(pub u64);
+
+/// That a policy is attached.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Attachment {
+    /// It is one of the gateway's own, and not stored.
+    pub builtin: bool,
+}
+
+/// How much there is of what users may do and be, besides their records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IdentityTotals {
+    /// Of all rights, keys, groups and policies: their values, and their keys without the prefix.
+    pub bytes: u64,
+    pub policies: u64,
+    pub groups: u64,
+    /// Of the users' records alike; `None` until they are counted, with the next that is added.
+    pub users: Option<u64>,
+}
 
 /// What lists and writes need of a version. The attributes come last in the encoded form, so that this much can be
 /// had without them.

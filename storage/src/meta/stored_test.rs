@@ -97,6 +97,32 @@ fn map() -> ClusterMap {
     }
 }
 
+fn policies() -> Vec<String> {
+    vec!["p".to_owned()]
+}
+
+fn inline() -> Vec<(String, String)> {
+    vec![("i".to_owned(), "t".to_owned())]
+}
+
+fn access_key() -> AccessKey {
+    AccessKey {
+        access_key: "a".to_owned(),
+        secret_key: "s".to_owned(),
+        user: UserId([1; 16]),
+        description: "d".to_owned(),
+        created_ms: 5,
+        disabled: true,
+        expires_ms: Some(300),
+        policy: Some("p".to_owned()),
+    }
+}
+
+fn group() -> Group {
+    let members = vec![UserId([1; 16]), UserId([2; 16])];
+    Group { name: "g".to_owned(), created_ms: 5, members, policies: policies(), inline: inline() }
+}
+
 /// Every stored value with the digest of its encoded form. A change here is a change of the format: it needs a new
 /// version of the value, and the old one stays readable.
 fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
@@ -160,8 +186,8 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&Pointer { schema: 1, generation: 2 }, "f1f378c7efc66ada"),
         form(&state, "d9fa66809fae9f6b"),
         form(&Marker(Bytes::from_static(b"m")), "9eb95a95390c9310"),
-        form(&StoredBucket::Kept(bucket()), "6d801f30ecd8cdca"),
-        form(&StoredBucket::Purged, "2022ec9d571ba774"),
+        form(&StoredBucket::Kept { record: bucket(), epoch: 300 }, "5918ab71c754f871"),
+        form(&StoredBucket::Purged, "6abc4fcdb4f073e1"),
         form(&ManifestHeader { holders: 2, size: 300, kind: ManifestKind::Chunks }, "47ae467874b11b17"),
         form(
             &ManifestHeader { holders: 1, size: 300, kind: ManifestKind::Parts { count: 2, index: vec![(1, place)] } },
@@ -193,10 +219,20 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&Kept(Err(Rejection::BucketTaken(Box::new(entry())))), "bf32c186b3942d4e"),
         form(&Kept(Err(Rejection::Invalid)), "518652925b58fb8b"),
         form(&StoredSetting(Bytes::from_static(b"raw")), "cf682934556ffea9"),
-        form(&SettingsEpoch(300), "f8561f702af56bc9"),
         form(&UserEpoch(1 << 48 | 7), "206c39076d952358"),
         form(&Kept(Ok(Outcome::Settings(300))), "aa9d84cca1361f31"),
         form(&Kept(Err(Rejection::SettingsChanged)), "ae9c4fd83f6ea1d7"),
+        form(&UserRights { disabled: true, policies: policies(), inline: inline() }, "bb67e31e3173d43d"),
+        form(&access_key(), "e91b89eec137804e"),
+        form(&group(), "718bcd58c82682e3"),
+        form(
+            &NamedPolicy { name: "n".to_owned(), text: "t".to_owned(), created_ms: 5, updated_ms: 300 },
+            "2cf16d87eba8f8b3",
+        ),
+        form(&Attachment { builtin: true }, "2022ec9d571ba774"),
+        form(&IdentityTotals { bytes: 300, policies: 1, groups: 2, users: Some(300) }, "b34ecd9e2e36d6d9"),
+        form(&Kept(Err(Rejection::InUse)), "3e9c8fe7061f1fd7"),
+        form(&Kept(Err(Rejection::LimitExceeded)), "acee15c8dae35dbe"),
     ]
 }
 
@@ -247,6 +283,16 @@ fn a_group_state_of_version_2_is_read() {
     assert_eq!((state.next_bucket, state.statistics.queued_repairs, state.brought_ms), (6, 7, 0));
     bytes.pop();
     assert!(decode::<GroupState>(&bytes, b"").is_err(), "what is cut off is corrupt");
+}
+
+#[test]
+fn a_bucket_of_version_1_is_read() {
+    let mut bytes = postcard::to_extend(&bucket(), vec![1, 0]).unwrap();
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "6d801f30ecd8cdca", "as it was written");
+    assert_eq!(decode::<StoredBucket>(&bytes, b"").unwrap(), StoredBucket::Kept { record: bucket(), epoch: 0 });
+    assert_eq!(decode::<StoredBucket>(&[1, 1], b"").unwrap(), StoredBucket::Purged);
+    bytes.pop();
+    assert!(decode::<StoredBucket>(&bytes, b"").is_err(), "what is cut off is corrupt");
 }
 
 #[test]

@@ -122,7 +122,11 @@ impl Load {
 
     fn envelope(&mut self, command: Command) -> Envelope {
         self.next += 1;
-        Envelope { operation: OperationId { issued_ms: self.time_ms, random: self.random(!self.next) }, command }
+        Envelope {
+            operation: OperationId { issued_ms: self.time_ms, random: self.random(!self.next) },
+            command,
+            judged: Vec::new(),
+        }
     }
 
     /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).

@@ -110,7 +110,7 @@ impl Rig {
     }
 
     pub fn envelope(&mut self, command: Command) -> Envelope {
-        Envelope { operation: self.operation(), command }
+        Envelope { operation: self.operation(), command, judged: Vec::new() }
     }
 
     /// Applies one command, as one entry.
@@ -170,7 +170,7 @@ impl Rig {
 
     /// Sets or removes a setting of the bucket, whatever the epoch; answers with the new one.
     pub fn set(&mut self, setting: Setting, value: Option<&[u8]>) -> Result<u64, Rejection> {
-        match self.run(set(setting, value, None)) {
+        match self.run(set(setting, value)) {
             Ok(Outcome::Settings(epoch)) => Ok(epoch),
             Ok(other) => panic!("{other:?}"),
             Err(rejection) => Err(rejection),
@@ -326,8 +326,8 @@ pub(super) fn delete(keys: &[&str]) -> Command {
     Command::DeleteObjects { bucket: BUCKET, targets: keys.iter().map(target).collect() }
 }
 
-pub(super) fn set(setting: Setting, value: Option<&[u8]>, expected: Option<u64>) -> Command {
-    Command::SetBucketSetting { bucket: BUCKET, setting, value: value.map(Bytes::copy_from_slice), expected }
+pub(super) fn set(setting: Setting, value: Option<&[u8]>) -> Command {
+    Command::SetBucketSetting { bucket: BUCKET, setting, value: value.map(Bytes::copy_from_slice) }
 }
 
 pub(super) fn create_upload(key: &str, upload: UploadId) -> Command {

@@ -76,10 +76,15 @@ impl<'a> View<'a> {
         Ok((out, more))
     }
 
-    /// A bucket that is here and not sealed.
-    pub(super) fn bucket(&self, bucket: BucketId) -> Result<Option<BucketRecord>, MetaError> {
+    /// The epoch of the settings of a bucket that is here and not sealed.
+    pub(super) fn settings(&self, bucket: BucketId) -> Result<Option<u64>, MetaError> {
+        Ok(self.bucket(bucket)?.map(|(_, epoch)| epoch))
+    }
+
+    /// A bucket that is here and not sealed, and the epoch of its settings.
+    pub(super) fn bucket(&self, bucket: BucketId) -> Result<Option<(BucketRecord, u64)>, MetaError> {
         Ok(match self.load(&self.keys.bucket(bucket))? {
-            Some(StoredBucket::Kept(record)) if !record.sealed => Some(record),
+            Some(StoredBucket::Kept { record, epoch }) if !record.sealed => Some((record, epoch)),
             _ => None,
         })
     }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::consensus::{Entry, LeaderId, LogId, Membership, Payload, Proposal, StoredMembership, Vote};
-use crate::meta::{Batch, Envelope};
-use crate::types::{ClusterId, DiskId, GroupId, ReplicaId};
+use crate::meta::{Batch, Command, Envelope};
+use crate::types::{ClusterId, DiskId, GroupId, OperationId, ReplicaId};
 
 /// Bytes that are not of a form that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,11 @@ impl From<FormatError> for std::io::Error {
     }
 }
 
-/// The only version there has been so far, of every form below.
+/// The only version there has been so far, of every form below but batches.
 const VERSION: u8 = 1;
+
+/// The version in which batches are written.
+const BATCH_VERSION: u8 = 2;
 
 fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, FormatError> {
     postcard::to_extend(value, vec![VERSION]).map_err(|error| FormatError::new(what, error))
@@ -262,27 +265,39 @@ pub(super) fn decode_envelope(bytes: &[u8]) -> Result<Envelope, FormatError> {
 pub(super) fn join_batch(stamped_ms: u64, envelopes: &[Bytes]) -> Result<Bytes, FormatError> {
     let len = envelopes.iter().map(Bytes::len).sum::<usize>() + 24;
     let mut bytes = Vec::with_capacity(len);
-    bytes.push(VERSION);
+    bytes.push(BATCH_VERSION);
     let mut bytes = postcard::to_extend(&(stamped_ms, envelopes.len() as u64), bytes)
         .map_err(|error| FormatError::new("a batch", error))?;
     envelopes.iter().for_each(|envelope| bytes.extend_from_slice(envelope));
     Ok(bytes.into())
 }
 
+/// As batches were written before an envelope could say by which settings its command was judged: the stamp, and of each
+/// envelope the id and the command.
+type BatchV1 = (u64, Vec<(OperationId, Command)>);
+
 pub(super) fn decode_batch(bytes: &[u8]) -> Result<Batch, FormatError> {
-    decode("a batch", bytes)
+    const WHAT: &str = "a batch";
+    match bytes.split_first() {
+        Some((&BATCH_VERSION, body)) => exact(WHAT, body),
+        _ => {
+            let (stamped_ms, envelopes): BatchV1 = decode(WHAT, bytes)?;
+            let envelope = |(operation, command)| Envelope { operation, command, judged: Vec::new() };
+            Ok(Batch { stamped_ms, envelopes: envelopes.into_iter().map(envelope).collect() })
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::Command;
-    use crate::types::{BucketId, OperationId};
+    use crate::types::BucketId;
 
     fn envelope(random: u64) -> Envelope {
         Envelope {
             operation: OperationId { issued_ms: 1 << 40, random },
             command: Command::SealBucket { bucket: BucketId(random) },
+            judged: if random > 0 { vec![(BucketId(random), 300)] } else { Vec::new() },
         }
     }
 
@@ -297,10 +312,18 @@ mod tests {
             let parts: Vec<Bytes> = envelopes.iter().map(|e| encode_envelope(e).unwrap()).collect();
             let batch = Batch { stamped_ms: 1_700_000_000_000, envelopes };
             let joined = join_batch(batch.stamped_ms, &parts).unwrap();
-            assert_eq!(joined[0], VERSION);
+            assert_eq!(joined[0], BATCH_VERSION);
             assert_eq!(&joined[1..], postcard::to_stdvec(&batch).unwrap());
             assert_eq!(decode_batch(&joined).unwrap(), batch);
         }
+    }
+
+    #[test]
+    fn a_batch_of_version_1_is_read() {
+        let Envelope { operation, command, .. } = envelope(9);
+        let bytes = encode("a batch", &(7_u64, vec![(operation, command.clone())])).unwrap();
+        let envelopes = vec![Envelope { operation, command, judged: Vec::new() }];
+        assert_eq!(decode_batch(&bytes).unwrap(), Batch { stamped_ms: 7, envelopes });
     }
 
     #[test]

@@ -294,7 +294,7 @@ pub(super) fn envelope(number: u64, padding: usize) -> Envelope {
         0 => Command::Nothing,
         _ => Command::QueueRepair { hashes: vec![[9; 32]; padding / 32], known: Vec::new() },
     };
-    Envelope { operation: OperationId { issued_ms: now_ms(), random: number }, command }
+    Envelope { operation: OperationId { issued_ms: now_ms(), random: number }, command, judged: Vec::new() }
 }
 
 pub(super) async fn put(service: &dyn MetaService, number: u64) {

@@ -57,7 +57,8 @@ impl Model {
     fn apply(&mut self, command: Command) -> Result<Outcome, Rejection> {
         self.index += 1;
         let operation = OperationId { issued_ms: self.now, random: self.index };
-        let batch = Batch { stamped_ms: self.now, envelopes: vec![Envelope { operation, command }] };
+        let batch =
+            Batch { stamped_ms: self.now, envelopes: vec![Envelope { operation, command, judged: Vec::new() }] };
         let results = self.store.apply(&[(self.index, batch)], b"marker").unwrap();
         results[0][0].clone()
     }

@@ -11,7 +11,8 @@ use crate::fuzz::holds;
 use crate::fuzz::inputs::edit;
 use crate::fuzz::samples::{self, BUCKET, CLUSTER, DISK, MANIFEST, OWNER, UPLOAD};
 use crate::meta::query::{
-    GroupStatistics, ListEntry, ListFrom, ObjectAnswer, PartOfObject, UploadEntry, UploadState, Wanted, WantedBytes,
+    GroupStatistics, ListEntry, ListFrom, ObjectAnswer, PartOfObject, UploadEntry, UploadState, UserTable, Wanted,
+    WantedBytes,
 };
 use crate::meta::record::{ChunkSpan, RepairEntry};
 use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
@@ -95,11 +96,12 @@ fn queries() -> Vec<Query> {
         },
         Query::Parts { bucket, key, upload: UPLOAD, after: 9, limit: 1_000 },
         Query::Collectable { hashes: vec![[7; 32], [8; 32]] },
+        Query::UserTable { known: 300 },
     ]
 }
 
 fn answers() -> Vec<Answer> {
-    let bucket = Some(samples::bucket());
+    let settings = Some(300);
     let part = PartOfObject { number: 1, count: 2, checksum: Some(samples::checksum()) };
     let spans = vec![ChunkSpan { offset: 1 << 33, hash: [8; 32], len: 8 << 20 }];
     let bytes = WantedBytes::Chunks { spans, first: 1, last: 2, part: Some(part) };
@@ -109,24 +111,34 @@ fn answers() -> Vec<Answer> {
         Answer::Map(Some(Box::new(samples::map()))),
         Answer::Users(vec![samples::user()]),
         Answer::Directory(Some(samples::directory_entry())),
-        Answer::Object { bucket: bucket.clone(), object: Some(Box::new(object)) },
-        Answer::List {
-            bucket: bucket.clone(),
-            entries: vec![key, ListEntry::CommonPrefix("p/".to_owned())],
-            more: true,
-        },
+        Answer::Bucket(Some((samples::bucket(), 300))),
+        Answer::Object { settings, object: Some(Box::new(object)) },
+        Answer::List { settings, entries: vec![key, ListEntry::CommonPrefix("p/".to_owned())], more: true },
         Answer::Parts {
-            bucket: bucket.clone(),
+            settings,
             upload: UploadState::Completed(Box::new(samples::completed())),
             parts: vec![samples::part()],
             more: false,
         },
-        Answer::Uploads { bucket, entries: vec![UploadEntry::Upload(samples::upload())], more: false },
+        Answer::Uploads { settings, entries: vec![UploadEntry::Upload(samples::upload())], more: false },
         Answer::Repairs(vec![RepairEntry { hash: [8; 32], queued_ms: 5, known: vec![DISK] }]),
         Answer::Statistics(GroupStatistics::default()),
         Answer::Referrers([MANIFEST].into()),
         Answer::Collectable { referenced: vec![true, false], grace_ms: 300 },
+        Answer::UserTable { epoch: 300, table: None },
+        Answer::UserTable { epoch: 300, table: Some(Box::new(user_table())) },
+        Answer::TooLarge,
     ]
+}
+
+fn user_table() -> UserTable {
+    UserTable {
+        users: vec![samples::user()],
+        rights: vec![(OWNER, samples::rights())],
+        keys: vec![samples::access_key()],
+        groups: vec![samples::group()],
+        policies: vec![samples::policy()],
+    }
 }
 
 pub fn message_seeds() -> Vec<Vec<u8>> {

@@ -12,13 +12,14 @@ use crate::types::{
 };
 
 /// The first byte of every encoded message. What follows is postcard.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The largest small body (everything but chunks and Raft messages), in bytes: a command of the greatest length, with
 /// room for what is around it.
 pub const MAX_REQUEST_LEN: usize = crate::types::MAX_COMMAND_LEN + (64 << 10);
 /// The largest answer that a client reads, in bytes: a thousand keys with all their attributes, several times over.
 pub const MAX_ANSWER_LEN: usize = 32 << 20;
+const _: () = assert!(MAX_ANSWER_LEN > crate::meta::query::MAX_TABLE_LEN + 64);
 /// The largest Raft message, in bytes.
 pub const MAX_RAFT_LEN: usize = 16 << 20;
 /// The most chunks in one request to touch or stat.

@@ -1,8 +1,6 @@
 //! CreateBucket: the root group reserves the name, the bucket's group creates it, the root group activates it. A
 //! creation that was left half done is taken up again by the next one.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState};
 use cairn_storage::meta::{Command, Outcome, Rejection, RootCommand};
@@ -74,7 +72,7 @@ async fn taken(gateway: &Gateway, pass: Pass, request: &Request, entry: Director
 }
 
 /// Creates the reserved bucket in its group and activates it. Each step may have been done already.
-async fn finish(gateway: &Gateway, pass: Pass, mut entry: DirectoryEntry) -> Result<bool, S3Error> {
+async fn finish(gateway: &Gateway, pass: Pass, entry: DirectoryEntry) -> Result<bool, S3Error> {
     let bucket = BucketRecord {
         id: entry.id,
         name: entry.name.clone(),
@@ -99,8 +97,7 @@ async fn finish(gateway: &Gateway, pass: Pass, mut entry: DirectoryEntry) -> Res
     if gateway.root_command(pass, activate).await?.is_err() {
         return Ok(false);
     }
-    entry.state = DirectoryState::Active;
-    gateway.remember_bucket(Arc::new(entry));
+    gateway.forget_bucket(&entry.name);
     Ok(true)
 }
 

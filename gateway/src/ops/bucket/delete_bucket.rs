@@ -29,6 +29,6 @@ pub async fn handle(access: Access, _: Request) -> Reply {
 /// this one is its repetition: the name goes free, whoever of those who may asks for it again.
 async fn finish(access: &Access, no_such_bucket: S3Error) -> Result<(), S3Error> {
     // Judged anew: the name may be another's by now.
-    let entry = access.find().await?;
-    if free_if_sealed(access.gateway(), access.pass(), &entry).await? { Ok(()) } else { Err(no_such_bucket) }
+    let found = access.find().await?;
+    if free_if_sealed(access.gateway(), access.pass(), &found.entry).await? { Ok(()) } else { Err(no_such_bucket) }
 }

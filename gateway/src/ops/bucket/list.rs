@@ -200,7 +200,7 @@ impl Page {
     }
 }
 
-/// Users and their display names: one or two, since only the bucket's owner and root write to it.
+/// Users and their display names: one or two, since all is the bucket owner's, and formerly was whose who wrote it.
 #[derive(Debug, Default)]
 pub struct Owners(Vec<(UserId, String)>);
 

@@ -64,7 +64,7 @@ fn document(caller: &Identity, query: &Params, entries: &[DirectoryEntry], more:
 
 #[cfg(test)]
 mod tests {
-    use cairn_storage::meta::record::DirectoryState;
+    use cairn_storage::meta::record::{DirectoryState, UserRecord};
     use cairn_storage::types::{BucketId, GroupId, UserId};
 
     use super::*;
@@ -72,8 +72,15 @@ mod tests {
 
     #[test]
     fn a_page_names_the_owner_and_says_how_to_go_on() {
-        let caller =
-            Identity { id: UserId([1; 16]), name: "n".to_owned(), display_name: "A & B".to_owned(), root: false };
+        let caller = Identity::from(&UserRecord {
+            id: UserId([1; 16]),
+            name: "n".to_owned(),
+            display_name: "A & B".to_owned(),
+            access_key: String::new(),
+            secret_key: String::new(),
+            root: false,
+            created_ms: 0,
+        });
         let entry = DirectoryEntry {
             name: "bucket".to_owned(),
             id: BucketId(1),

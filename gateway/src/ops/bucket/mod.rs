@@ -2,9 +2,15 @@
 
 pub mod create_bucket;
 pub mod delete_bucket;
+pub mod delete_bucket_policy;
+pub mod delete_public_access_block;
 pub mod get_bucket_acl;
 pub mod get_bucket_location;
+pub mod get_bucket_ownership_controls;
+pub mod get_bucket_policy;
+pub mod get_bucket_policy_status;
 pub mod get_bucket_versioning;
+pub mod get_public_access_block;
 pub mod head_bucket;
 pub mod list;
 pub mod list_buckets;
@@ -12,10 +18,16 @@ pub mod list_object_versions;
 pub mod list_objects;
 pub mod list_objects_v2;
 mod name;
+pub mod put_bucket_acl;
+pub mod put_bucket_ownership_controls;
+pub mod put_bucket_policy;
+pub mod put_public_access_block;
 pub mod token;
 
+use axum::body::Body;
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry};
 use cairn_storage::meta::{Answer, Query, RootCommand};
+use http::{Response, StatusCode};
 
 use crate::error::S3Error;
 use crate::gate::{Access, Pass};
@@ -25,10 +37,16 @@ use crate::gateway::{Gateway, no_such_bucket, unexpected};
 async fn bucket_record(access: &Access) -> Result<BucketRecord, S3Error> {
     let (_, answer) = access.query(|bucket| Query::Bucket { bucket }).await?;
     match answer {
-        Answer::Bucket(Some(record)) => Ok(record),
+        Answer::Bucket(Some((record, _))) => Ok(record),
         Answer::Bucket(None) => Err(no_such_bucket(access.bucket())),
         _ => Err(unexpected("Bucket")),
     }
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// Gives the name of a bucket free that its group has sealed.

@@ -1,6 +1,8 @@
 //! CompleteMultipartUpload: checks what S3 demands of the parts, then has the group make them the object. Their bytes
 //! stay where they are.
 
+use std::sync::Arc;
+
 use cairn_storage::meta::query::UploadState;
 use cairn_storage::meta::record::{Checksum, ETag, PartRecord, UploadRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
@@ -29,8 +31,9 @@ const MAX_TRIES: usize = 2;
 pub async fn handle(access: Access, mut request: Request) -> Reply {
     let gateway = access.gateway();
     let condition = conditions::write_condition(&request.headers)?;
-    let expected = Expected::take_from(&mut request.headers)?;
+    let expected = Expected::take_from(Arc::make_mut(&mut request.headers))?;
     let id = upload_id(&request.query)?;
+    group::admit_condition(&access, &condition).await?;
     // Before the body is read: who may not complete it, and what is not there, costs nobody a document.
     match group::upload(&access, id).await?.1 {
         UploadState::Open(_) | UploadState::Completed(_) => {}

@@ -24,7 +24,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         bucket,
         key: request.key.clone(),
         upload,
-        owner: access.caller().id,
+        owner: access.owner(),
         attributes: attributes.clone(),
         checksum,
     };

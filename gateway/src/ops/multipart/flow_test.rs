@@ -337,7 +337,7 @@ async fn a_copy_of_an_object_of_parts_is_in_one_piece_in_whichever_group() {
         if bucket != "bucket" {
             cluster.send("PUT", &format!("/{bucket}"), &[], "").await.unwrap();
         }
-        groups.insert(cluster.gateway.cached_bucket(bucket).unwrap().group);
+        groups.insert(cluster.gateway.directory_entry(bucket).await.unwrap().unwrap().group);
         for key in ["a", "b/c", "%C3%BC"] {
             let target = format!("/{bucket}/to/{key}");
             let seen = cluster.send("PUT", &target, &[from], "").await.unwrap();

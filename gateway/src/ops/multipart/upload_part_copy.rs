@@ -26,7 +26,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         None => None,
     };
     let headers = &request.headers;
-    let from = gate::admit_to_source(&access, &source, headers).await?;
+    let from = gate::admit_to_source(&access, &source, &request).await?;
     source.version.must_be_there()?;
     let id = upload_id(&request.query)?;
     let (opened, upload) = open_upload(&access, id).await?;

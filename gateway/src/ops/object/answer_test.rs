@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use cairn_storage::meta::record::{Attributes, Body as Kept, ChecksumAlgorithm};
 use cairn_storage::types::{UserId, VersionId};
 use http::Method;
@@ -11,21 +9,23 @@ use crate::operation::Version;
 use crate::request::Unread;
 
 fn request(query: &[(&str, &str)], headers: &[(&'static str, &'static str)]) -> Request {
-    let user = Identity { id: UserId::default(), name: "ann".into(), display_name: "Ann".into(), root: false };
     Request {
         id: "0123456789ABCDEF".into(),
-        caller: Arc::new(user),
+        caller: Identity::anonymous(),
         method: Method::GET,
         bucket: "bucket".into(),
         key: "key".into(),
-        query: Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
+        query: Params(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()).into(),
         version: Version::Current,
         document_len: 0,
         virtual_host: false,
         headers: headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect(),
+            .collect::<http::HeaderMap>()
+            .into(),
+        signature: None,
+        peer: None,
         payload: Payload::Unsigned,
         body: Unread::new(Body::empty()),
     }

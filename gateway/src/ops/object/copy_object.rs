@@ -43,7 +43,8 @@ struct Wish {
 pub async fn handle(access: Access, request: Request) -> Reply {
     let request = request.without_body();
     let wish = Wish::from_request(&request)?;
-    let source = gate::admit_to_source(&access, &wish.source, &request.headers).await?;
+    group::admit_condition(&access, &wish.condition).await?;
+    let source = gate::admit_to_source(&access, &wish.source, &request).await?;
     wish.source.version.must_be_there()?;
     let copy = Copy { request: &request, access: &access, source: &source, wish: &wish };
     for _ in 0..MAX_TRIES {
@@ -142,12 +143,12 @@ impl Copy<'_> {
             bucket,
             key: self.access.key().to_owned(),
             condition: self.wish.condition.clone(),
-            owner: self.access.caller().id,
+            owner: self.access.owner(),
             attributes: self.wish.attributes(source),
             inline_id,
             checksum: None,
         };
-        Ok(self.access.command(command).await?.1)
+        Ok(self.access.command_from(self.source, command).await?.1)
     }
 
     /// A copy of the bytes, as if the client had sent them.
@@ -166,7 +167,7 @@ impl Copy<'_> {
             bucket,
             key: access.key().to_owned(),
             condition: wish.condition.clone(),
-            owner: access.caller().id,
+            owner: access.owner(),
             size: stored.size,
             etag: ETag { md5: stored.md5, parts: None },
             checksum: stored.checksum.clone(),

@@ -25,6 +25,9 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         modified_ms: header(&request.headers, "x-amz-if-match-last-modified-time", modified_ms)?,
         size: header(&request.headers, "x-amz-if-match-size", |text| text.parse().ok())?,
     };
+    if target.demands() {
+        access.also("s3:GetObject", &target.key).await?;
+    }
     let command = |bucket| Command::DeleteObjects { bucket, targets: vec![target.clone()] };
     let (_, result) = access.command(command).await?;
     match result.map_err(|rejection| group::rejected(rejection, &target.key))? {

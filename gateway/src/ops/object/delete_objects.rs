@@ -20,6 +20,9 @@ pub const MAX_BODY_LEN: usize = MAX_DELETE_KEYS * (6 * MAX_KEY_LEN + (2 << 10));
 /// deleted in one moment in S3 either.
 const MAX_BATCH_LEN: usize = 256 << 10;
 
+/// How many keys are judged before others have their turn: a policy may have much to compare them with.
+const JUDGED_AT_ONCE: usize = 32;
+
 /// What came of one object.
 type Fate = Result<(), S3Error>;
 
@@ -30,10 +33,15 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
         let document = request.read_document(gateway).await?;
         DeleteRequest::parse(&document)?
     };
+    // The document may have taken long: its keys are judged by the settings of now.
+    access.settings().await?;
     let mut fates: Vec<Fate> = Vec::with_capacity(asked.objects.len());
     let mut batch = Batch::default();
-    for object in &asked.objects {
-        match target(object, |action| access.also(action, &object.key)) {
+    for (number, object) in asked.objects.iter().enumerate() {
+        if number % JUDGED_AT_ONCE == JUDGED_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        match target(object, |action| access.allow(action, &object.key)) {
             Ok(target) => {
                 if batch.len + target.key.len() > MAX_BATCH_LEN {
                     std::mem::take(&mut batch).send(&access, &mut fates).await?;
@@ -63,6 +71,10 @@ fn target(
     let action = if version == Version::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
     judge(action)?;
     version.must_be_there()?;
+    if object.etag.is_some() || object.last_modified.is_some() || object.size.is_some() {
+        // What comes of it tells of the object that is there.
+        judge("s3:GetObject")?;
+    }
     let condition = match object.etag.as_deref().map(trim) {
         None => WriteCondition::Always,
         Some("*") => WriteCondition::Exists,
@@ -101,6 +113,7 @@ impl Batch {
             Ok(outcome) => return Err(group::unexpected(&outcome)),
             Err(rejection) => return Err(group::rejected(rejection, "")),
         };
+        access.done();
         for ((place, target), result) in self.places.iter().zip(&self.targets).zip(results) {
             if let Some(fate) = fates.get_mut(*place) {
                 *fate = judge(result, target);

@@ -189,7 +189,7 @@ async fn a_copy_crosses_from_group_to_group() {
     for number in 0..8 {
         let bucket = format!("bucket{number}");
         put(&cluster, &format!("/{bucket}"), &[], "").await;
-        groups.insert(cluster.gateway.cached_bucket(&bucket).unwrap().group);
+        groups.insert(cluster.gateway.directory_entry(&bucket).await.unwrap().unwrap().group);
         let target = format!("/{bucket}/to");
         put(&cluster, &target, &[("x-amz-copy-source", "bucket/from")], "").await;
         let seen = get(&cluster, &target, &[]).await;

@@ -60,7 +60,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         let key = || access.key().to_owned();
         let query = |bucket| Query::ObjectParts { bucket, key: key(), after: page.after, limit: page.max + 1 };
         match access.query(query).await?.1 {
-            Answer::ObjectParts { record: Some(again), parts, more, total } if again.version == record.version => {
+            Answer::ObjectParts { record: Some(again), parts, more, total, .. } if again.version == record.version => {
                 return Ok(answer(&facts, &record, Some(Parts::new(page, parts, more, total))));
             }
             Answer::ObjectParts { .. } => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_storage::meta::command::NewBody;
+use cairn_storage::meta::command::{NewBody, WriteCondition};
 use cairn_storage::meta::query::{ObjectAnswer, UploadState, Wanted};
 use cairn_storage::meta::record::DirectoryEntry;
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
@@ -30,10 +30,13 @@ pub async fn find(
     }
 }
 
-/// The same; a missing key is `NoSuchKey`.
+/// The same; a missing key is `NoSuchKey`, or `AccessDenied` for who may not list the bucket.
 pub async fn get(access: &Access, wanted: Wanted) -> Result<(Arc<DirectoryEntry>, ObjectAnswer), S3Error> {
     let (entry, object) = find(access, wanted).await?;
-    Ok((entry, *object.ok_or_else(|| no_such_key(access.key()))?))
+    match object {
+        Some(object) => Ok((entry, *object)),
+        None => Err(access.missing(no_such_key(access.key())).await),
+    }
 }
 
 /// What the group knows of an upload.
@@ -42,6 +45,19 @@ pub async fn upload(access: &Access, upload: UploadId) -> Result<(Arc<DirectoryE
     match access.query(query).await? {
         (entry, Answer::Upload { upload, .. }) => Ok((entry, upload)),
         (_, answer) => Err(unexpected(&answer)),
+    }
+}
+
+/// Whether the caller may set such a condition: what comes of one tells of the object that is there.
+///
+/// Source: S3 User Guide, "How to prevent object overwrites with conditional writes", which asks for both permissions.
+///
+/// # Errors
+/// `AccessDenied`.
+pub async fn admit_condition(access: &Access, condition: &WriteCondition) -> Result<(), S3Error> {
+    match condition {
+        WriteCondition::Always | WriteCondition::Absent => Ok(()),
+        WriteCondition::Exists | WriteCondition::ETag(_) => access.also("s3:GetObject", access.key()).await,
     }
 }
 

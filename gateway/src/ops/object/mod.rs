@@ -8,6 +8,7 @@ pub mod get_object_acl;
 pub mod get_object_attributes;
 pub mod head_object;
 pub mod put_object;
+pub mod put_object_acl;
 
 pub(super) mod answer;
 pub(super) mod attributes;

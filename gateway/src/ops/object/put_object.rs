@@ -26,6 +26,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
     let condition = conditions::write_condition(&headers)?;
     let mut intake = Intake::from_headers(&headers, payload, body.into_body())?;
     check_put_length(intake.length)?;
+    group::admit_condition(&access, &condition).await?;
     intake.checksum = intake.checksum.or(checksum::DEFAULT);
     if condition != WriteCondition::Always && intake.length > MAX_INLINE_LEN as u64 {
         let (_, found) = group::find(&access, Wanted::Nothing).await?;
@@ -38,7 +39,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         bucket,
         key: access.key().to_owned(),
         condition: condition.clone(),
-        owner: access.caller().id,
+        owner: access.owner(),
         size: stored.size,
         etag: ETag { md5: stored.md5, parts: None },
         checksum: stored.checksum.clone(),

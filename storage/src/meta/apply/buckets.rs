@@ -14,13 +14,12 @@ impl Applier<'_> {
     pub(super) fn create_bucket(&mut self, bucket: &BucketRecord) -> Applied<Outcome> {
         let slot = self.keys.bucket(bucket.id);
         match self.overlay.load(&slot)? {
-            Some(StoredBucket::Kept(record)) if !record.sealed => return Ok(Outcome::Bucket(record)),
+            Some(StoredBucket::Kept { record, .. }) if !record.sealed => return Ok(Outcome::Bucket(record)),
             Some(_) => return Err(Rejection::UnknownBucket.into()),
             None => {}
         }
         let record = BucketRecord { created_ms: self.noted_ms, sealed: false, ..bucket.clone() };
-        let stored = StoredBucket::Kept(record.clone());
-        self.overlay.put(slot, &stored)?;
+        self.overlay.put(slot, &StoredBucket::Kept { record: record.clone(), epoch: 0 })?;
         more(&mut self.state.statistics.buckets, 1);
         Ok(Outcome::Bucket(record))
     }
@@ -28,7 +27,7 @@ impl Applier<'_> {
     /// `Command::SealBucket`.
     pub(super) fn seal_bucket(&mut self, bucket: BucketId) -> Applied<Outcome> {
         let slot = self.keys.bucket(bucket);
-        let Some(StoredBucket::Kept(record)) = self.overlay.load(&slot)? else {
+        let Some(StoredBucket::Kept { record, epoch }) = self.overlay.load(&slot)? else {
             return Err(Rejection::UnknownBucket.into());
         };
         if record.sealed {
@@ -41,7 +40,7 @@ impl Applier<'_> {
         }
 
         let record = BucketRecord { sealed: true, ..record };
-        self.overlay.put(slot, &StoredBucket::Kept(record.clone()))?;
+        self.overlay.put(slot, &StoredBucket::Kept { record: record.clone(), epoch })?;
         self.overlay.put(self.keys.sealed_bucket(bucket), &Flag)?;
         less(&mut self.state.statistics.buckets, 1);
         Ok(Outcome::Bucket(record))
@@ -51,8 +50,8 @@ impl Applier<'_> {
     /// itself.
     pub(super) fn purge_bucket(&mut self, bucket: BucketId, limit: u32) -> Applied<Outcome> {
         match self.overlay.load(&self.keys.bucket(bucket))? {
-            Some(StoredBucket::Kept(record)) if record.sealed => {}
-            Some(StoredBucket::Kept(_)) => return Err(Rejection::Invalid.into()),
+            Some(StoredBucket::Kept { record, .. }) if record.sealed => {}
+            Some(StoredBucket::Kept { .. }) => return Err(Rejection::Invalid.into()),
             Some(StoredBucket::Purged) | None => return Err(Rejection::UnknownBucket.into()),
         }
         let limit = limit.max(1);
@@ -87,7 +86,6 @@ impl Applier<'_> {
         }
         self.overlay.put(self.keys.bucket(bucket), &StoredBucket::Purged)?;
         self.overlay.delete(self.keys.sealed_bucket(bucket));
-        self.overlay.delete(self.keys.settings_epoch(bucket));
         Ok(Outcome::Progress { taken: limit - left + 1, more: false })
     }
 }

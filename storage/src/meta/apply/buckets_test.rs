@@ -22,7 +22,7 @@ fn a_bucket_is_created_once_and_a_second_create_answers_the_same() {
     assert_eq!(rig.run(create_bucket(BUCKET)), Ok(first.clone()));
     let Outcome::Bucket(record) = first else { panic!() };
     assert_eq!(record.created_ms, rig.now - 1000);
-    assert_eq!(rig.ask(Query::Bucket { bucket: BUCKET }), Answer::Bucket(Some(record)));
+    assert_eq!(rig.ask(Query::Bucket { bucket: BUCKET }), Answer::Bucket(Some((record, 0))));
     assert_eq!(rig.statistics().buckets, 1);
 }
 
@@ -64,21 +64,21 @@ fn a_sealed_bucket_is_unknown_to_every_command_and_query() {
         put_part("k", upload, 1, ManifestId([1; 16]), &[5]),
         abort,
         Command::SealBucket { bucket: BUCKET },
-        set(Setting::Policy, None, None),
+        set(Setting::Policy, None),
     ];
     for command in commands {
         assert_eq!(rig.run(command), Err(Rejection::UnknownBucket));
     }
     assert_eq!(rig.ask(Query::Bucket { bucket: BUCKET }), Answer::Bucket(None));
-    let none = Answer::BucketSettings { bucket: None, epoch: 0, settings: Vec::new() };
+    let none = Answer::BucketSettings { settings: None, values: Vec::new() };
     assert_eq!(rig.ask(Query::BucketSettings { bucket: BUCKET }), none);
     let (bucket, key) = (BUCKET, "k".to_owned());
     let query = Query::Object { bucket, key: key.clone(), wanted: Wanted::All, limit: 1 };
-    assert_eq!(rig.ask(query), Answer::Object { bucket: None, object: None });
+    assert_eq!(rig.ask(query), Answer::Object { settings: None, object: None });
     let query = Query::List { bucket, prefix: String::new(), delimiter: None, from: ListFrom::Start, limit: 1 };
-    assert_eq!(rig.ask(query), Answer::List { bucket: None, entries: Vec::new(), more: false });
+    assert_eq!(rig.ask(query), Answer::List { settings: None, entries: Vec::new(), more: false });
     let query = Query::Upload { bucket, key, upload };
-    assert_eq!(rig.ask(query), Answer::Upload { bucket: None, upload: UploadState::Unknown });
+    assert_eq!(rig.ask(query), Answer::Upload { settings: None, upload: UploadState::Unknown });
     assert_eq!(rig.ask(Query::SealedBuckets), Answer::SealedBuckets(vec![BUCKET]));
     check(&rig.store);
 }

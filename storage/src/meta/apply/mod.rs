@@ -4,6 +4,7 @@
 mod bodies;
 mod buckets;
 mod garbage;
+mod identities;
 mod objects;
 mod operations;
 mod repair;
@@ -12,7 +13,7 @@ mod settings;
 mod time;
 mod uploads;
 
-use super::command::{Batch, Command, Envelope, Outcome, Rejection};
+use super::command::{Batch, Command, Envelope, MAX_JUDGED, Outcome, Rejection};
 use super::error::MetaError;
 use super::overlay::{Overlay, Read};
 use super::schema::Keys;
@@ -84,7 +85,7 @@ impl<'a> Applier<'a> {
         if let Some(known) = self.known_result(envelope.operation)? {
             return Ok(known);
         }
-        let result = match self.command(&envelope.command) {
+        let result = match self.check_judged(&envelope.judged).and_then(|()| self.command(&envelope.command)) {
             Ok(outcome) => Ok(outcome),
             Err(Failure::Rejected(rejection)) => Err(rejection),
             Err(Failure::Broken(error)) => return Err(error),
@@ -175,8 +176,8 @@ impl<'a> Applier<'a> {
                 self.set_grace(*grace_ms);
                 Ok(Outcome::Done)
             }
-            Command::SetBucketSetting { bucket, setting, value, expected } => {
-                self.set_bucket_setting(*bucket, *setting, value.as_ref(), *expected)
+            Command::SetBucketSetting { bucket, setting, value } => {
+                self.set_bucket_setting(*bucket, *setting, value.as_ref())
             }
         }
     }
@@ -184,9 +185,23 @@ impl<'a> Applier<'a> {
     /// `Ok` where the bucket is here and not sealed.
     fn check_bucket(&self, bucket: BucketId) -> Applied<()> {
         match self.overlay.load(&self.keys.bucket(bucket))? {
-            Some(StoredBucket::Kept(record)) if !record.sealed => Ok(()),
+            Some(StoredBucket::Kept { record, .. }) if !record.sealed => Ok(()),
             _ => Err(Rejection::UnknownBucket.into()),
         }
+    }
+
+    /// `Ok` where the settings of these buckets are those that were judged by. Whether they are here, the command looks.
+    fn check_judged(&self, judged: &[(BucketId, u64)]) -> Applied<()> {
+        demand(judged.len() <= MAX_JUDGED)?;
+        for (bucket, expected) in judged {
+            match self.overlay.load(&self.keys.bucket(*bucket))? {
+                Some(StoredBucket::Kept { record, epoch }) if !record.sealed && epoch != *expected => {
+                    return Err(Rejection::SettingsChanged.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

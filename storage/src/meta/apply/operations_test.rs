@@ -53,7 +53,7 @@ fn results_are_forgotten_once_their_operations_would_be_refused() {
     rig.run(Command::Nothing).unwrap();
     assert_eq!(kept(&rig), 52);
     rig.now += 2 * STEP_MS;
-    let envelope = Envelope { operation: rig.operation(), command: Command::Nothing };
+    let envelope = Envelope { operation: rig.operation(), command: Command::Nothing, judged: Vec::new() };
     rig.apply(vec![envelope]);
     assert_eq!(kept(&rig), 2);
 }

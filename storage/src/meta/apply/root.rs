@@ -3,8 +3,9 @@
 use super::super::command::{Outcome, Rejection, RootCommand};
 use super::super::error::MetaError;
 use super::super::overlay::Read;
-use super::super::record::{DirectoryEntry, DirectoryState, UserRecord};
+use super::super::record::{AccessKey, DirectoryEntry, DirectoryState, UserRecord};
 use super::super::stored::{Flag, UserEpoch};
+use super::identities::KeyChange;
 use super::{Applied, Applier, demand};
 use crate::types::{BucketId, ClusterMap, Epoch, UserId};
 
@@ -38,6 +39,22 @@ impl Applier<'_> {
             }
             RootCommand::ActivateBucket { name, bucket } => self.activate_bucket(name, *bucket),
             RootCommand::FreeBucket { name, bucket } => self.free_bucket(name, *bucket),
+            RootCommand::PutPolicy { name, text } => self.put_policy(name, text),
+            RootCommand::RemovePolicy { name } => self.remove_policy(name),
+            RootCommand::PutGroup { name } => self.put_group(name),
+            RootCommand::RemoveGroup { name } => self.remove_group(name),
+            RootCommand::SetMember { group, user, member } => self.set_member(group, user, *member),
+            RootCommand::Attach { holder, policy, attached, builtin } => {
+                self.attach(holder, policy, *attached, *builtin)
+            }
+            RootCommand::SetInline { holder, name, text } => self.set_inline(holder, name, text.as_ref()),
+            RootCommand::SetUserDisabled { user, disabled } => self.set_user_disabled(user, *disabled),
+            RootCommand::AddKey { key } => self.add_key(key),
+            RootCommand::SetKey { access_key, disabled, expires_ms, policy, description } => {
+                let (disabled, expires_ms, policy) = (*disabled, *expires_ms, policy.as_ref());
+                self.set_key(access_key, &KeyChange { disabled, expires_ms, policy, description })
+            }
+            RootCommand::RemoveKey { access_key } => self.remove_key(access_key),
         }
     }
 
@@ -62,11 +79,12 @@ impl Applier<'_> {
         demand(!user.root && !user.name.is_empty() && !user.access_key.is_empty())?;
         let taken = self.overlay.contains(&self.keys.user(user.id))?
             || self.overlay.contains(&self.keys.user_by_name(&user.name))?
-            || self.overlay.contains(&self.keys.user_by_access_key(&user.access_key))?;
+            || self.is_key_taken(&user.access_key)?;
         if taken {
             return Err(Rejection::Exists.into());
         }
         let user = UserRecord { created_ms: self.noted_ms, ..user.clone() };
+        self.make_room_for_user(&user)?;
         self.users_changed()?;
         Ok(self.write_user(user)?)
     }
@@ -88,8 +106,14 @@ impl Applier<'_> {
             self.overlay.load::<UserRecord>(&self.keys.user(new.id))?.map(|user| user.id),
         ];
         let itself = old.as_ref().map(|old| old.id);
-        if holders.iter().any(|holder| holder.is_some() && *holder != itself) {
+        let is_taken = holders.iter().any(|holder| holder.is_some() && *holder != itself);
+        let further: Option<AccessKey> = self.overlay.load(&self.keys.access_key(&new.access_key))?;
+        if is_taken || further.as_ref().is_some_and(|key| Some(key.user) != itself) {
             return Err(Rejection::Exists.into());
+        }
+        if further.is_some() {
+            // One of its further keys becomes its own.
+            self.remove_key(&new.access_key)?;
         }
 
         if let Some(old) = &old {
@@ -103,20 +127,21 @@ impl Applier<'_> {
     }
 
     fn remove_user(&mut self, name: &str) -> Applied<Outcome> {
-        let id: UserId = self.overlay.load(&self.keys.user_by_name(name))?.ok_or(Rejection::NoSuchUser)?;
+        let id = self.user_of_name(name)?;
         let user = self.user(id)?;
         demand(!user.root)?;
         if !self.overlay.is_empty(&self.keys.directory_of(id, ""))? {
             return Err(Rejection::UserHasBuckets.into());
         }
         self.users_changed()?;
-        self.overlay.delete(self.keys.user(id));
+        self.remove_identity(id)?;
+        self.forget_user(id)?;
         self.overlay.delete(self.keys.user_by_name(name));
         self.overlay.delete(self.keys.user_by_access_key(&user.access_key));
         Ok(Outcome::Done)
     }
 
-    fn user(&self, id: UserId) -> Result<UserRecord, MetaError> {
+    pub(super) fn user(&self, id: UserId) -> Result<UserRecord, MetaError> {
         let key = self.keys.user(id);
         self.overlay.load(&key)?.ok_or_else(|| MetaError::corrupt("reference to a user", &key.bytes))
     }
@@ -124,7 +149,7 @@ impl Applier<'_> {
     /// The users' epoch is the place in the log of their last change, and no count: of voters some may have applied former
     /// changes under a release that had no epoch, and they agree all the same. The changes of one entry are seen together,
     /// and share it. A recovery gives places out again whose changes were lost: how many there were stands above the place.
-    fn users_changed(&mut self) -> Result<(), MetaError> {
+    pub(super) fn users_changed(&mut self) -> Result<(), MetaError> {
         let map: Option<ClusterMap> = self.overlay.load(&self.keys.map())?;
         let recoveries = map.map_or(0, |map| map.generation.stamp().number);
         let epoch = u64::from(recoveries) << 48 | self.place.log_index;
@@ -132,7 +157,7 @@ impl Applier<'_> {
     }
 
     fn write_user(&mut self, user: UserRecord) -> Result<Outcome, MetaError> {
-        self.overlay.put(self.keys.user(user.id), &user)?;
+        self.keep_user(&user)?;
         self.overlay.put(self.keys.user_by_name(&user.name), &user.id)?;
         self.overlay.put(self.keys.user_by_access_key(&user.access_key), &user.id)?;
         Ok(Outcome::User(Box::new(user)))

@@ -55,8 +55,8 @@ impl Root {
 
     fn user_table(&self, known: u64) -> (u64, Option<Vec<String>>) {
         match self.rig.ask(Query::UserTable { known }) {
-            Answer::UserTable { epoch, users } => {
-                (epoch, users.map(|users| users.into_iter().map(|user| user.name).collect()))
+            Answer::UserTable { epoch, table } => {
+                (epoch, table.map(|table| table.users.into_iter().map(|user| user.name).collect()))
             }
             other => panic!("{other:?}"),
         }
@@ -289,7 +289,7 @@ fn a_group_refuses_what_is_for_the_other_kind() {
     assert_eq!(root.rig.run(create_bucket(BucketId(1))), Err(Rejection::Invalid));
     assert_eq!(root.rig.run(Command::Nothing), Ok(Outcome::Done));
     assert_eq!(root.rig.ask(Query::SealedBuckets), Answer::Invalid);
-    let set = Command::SetBucketSetting { bucket: BucketId(1), setting: Setting::Acl, value: None, expected: None };
+    let set = Command::SetBucketSetting { bucket: BucketId(1), setting: Setting::Acl, value: None };
     assert_eq!(root.rig.run(set), Err(Rejection::Invalid));
     assert_eq!(root.rig.ask(Query::BucketSettings { bucket: BucketId(1) }), Answer::Invalid);
     let mut other = Rig::new();

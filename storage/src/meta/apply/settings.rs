@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::command::{Outcome, Rejection};
 use super::super::overlay::Read;
 use super::super::record::{MAX_SETTING_LEN, Setting};
-use super::super::stored::{SettingsEpoch, StoredSetting};
+use super::super::stored::{StoredBucket, StoredSetting};
 use super::{Applied, Applier, demand};
 use crate::types::BucketId;
 
@@ -16,14 +16,12 @@ impl Applier<'_> {
         bucket: BucketId,
         setting: Setting,
         value: Option<&Bytes>,
-        expected: Option<u64>,
     ) -> Applied<Outcome> {
         demand(value.is_none_or(|value| value.len() <= MAX_SETTING_LEN))?;
         self.check_bucket(bucket)?;
-        let SettingsEpoch(epoch) = self.overlay.load(&self.keys.settings_epoch(bucket))?.unwrap_or_default();
-        if expected.is_some_and(|expected| expected != epoch) {
-            return Err(Rejection::SettingsChanged.into());
-        }
+        let Some(StoredBucket::Kept { record, epoch }) = self.overlay.load(&self.keys.bucket(bucket))? else {
+            return Err(Rejection::UnknownBucket.into());
+        };
         let slot = self.keys.setting(bucket, setting);
         let old: Option<StoredSetting> = self.overlay.load(&slot)?;
         if old.as_ref().map(|old| &old.0) == value {
@@ -35,7 +33,7 @@ impl Applier<'_> {
             Some(value) => self.overlay.put(slot, &StoredSetting(value.clone()))?,
             None => self.overlay.delete(slot),
         }
-        self.overlay.put(self.keys.settings_epoch(bucket), &SettingsEpoch(epoch))?;
+        self.overlay.put(self.keys.bucket(bucket), &StoredBucket::Kept { record, epoch })?;
         Ok(Outcome::Settings(epoch))
     }
 }

@@ -1,13 +1,13 @@
 use super::super::super::check::check;
-use super::super::super::command::{Command, SMALL_SETTING_LEN};
+use super::super::super::command::{Command, Envelope, SMALL_SETTING_LEN};
 use super::super::super::query::{Answer, Query};
-use super::super::super::testing::{BUCKET, Rig, create_bucket, set};
+use super::super::super::testing::{BUCKET, Rig, create_bucket, delete, set};
 use super::*;
 
 /// The epoch, and what is set.
 fn settings(rig: &Rig, bucket: BucketId) -> (u64, Vec<(Setting, Bytes)>) {
     match rig.ask(Query::BucketSettings { bucket }) {
-        Answer::BucketSettings { bucket: Some(_), epoch, settings } => (epoch, settings),
+        Answer::BucketSettings { settings: Some(epoch), values } => (epoch, values),
         other => panic!("{other:?}"),
     }
 }
@@ -36,18 +36,36 @@ fn settings_are_set_replaced_and_removed_and_every_change_counts() {
 }
 
 #[test]
-fn who_expects_another_epoch_changes_nothing() {
+fn what_was_judged_by_other_settings_changes_nothing() {
     let mut rig = Rig::with_bucket();
-    let policy = |bytes: &'static [u8], expected| set(Setting::Policy, Some(bytes), Some(expected));
-    assert_eq!(rig.run(policy(b"one", 1)), Err(Rejection::SettingsChanged));
-    assert_eq!(rig.run(policy(b"one", 0)), Ok(Outcome::Settings(1)));
+    let judged = |rig: &mut Rig, command, epoch| Envelope { judged: vec![(BUCKET, epoch)], ..rig.envelope(command) };
+    let policy = |bytes: &'static [u8]| set(Setting::Policy, Some(bytes));
+    let run = |rig: &mut Rig, command, epoch| {
+        let envelope = judged(rig, command, epoch);
+        rig.apply(vec![envelope]).remove(0)
+    };
+    assert_eq!(run(&mut rig, policy(b"one"), 1), Err(Rejection::SettingsChanged));
+    assert_eq!(run(&mut rig, policy(b"one"), 0), Ok(Outcome::Settings(1)));
     assert_eq!(rig.set(Setting::Acl, Some(b"acl")), Ok(2));
     // Another setting, too, and where the value is there already.
-    assert_eq!(rig.run(policy(b"one", 1)), Err(Rejection::SettingsChanged));
-    assert_eq!(rig.run(set(Setting::Policy, None, Some(1))), Err(Rejection::SettingsChanged));
+    assert_eq!(run(&mut rig, policy(b"one"), 1), Err(Rejection::SettingsChanged));
+    assert_eq!(run(&mut rig, set(Setting::Policy, None), 1), Err(Rejection::SettingsChanged));
+    // Whatever it is that was judged.
+    rig.put_bytes("key", b"bytes");
+    assert_eq!(run(&mut rig, delete(&["key"]), 1), Err(Rejection::SettingsChanged));
+    assert_eq!(rig.keys(), ["key"]);
+    assert_eq!(run(&mut rig, delete(&["key"]), 2), Ok(Outcome::Deleted(vec![Ok(true)])));
+    assert_eq!(run(&mut rig, Command::SealBucket { bucket: BUCKET }, 1), Err(Rejection::SettingsChanged));
+    // One that is not here is the command's business; of several all must be as they were.
+    let unknown = BucketId(BUCKET.0 + 7);
+    for (other, expected) in [(2, Ok(Outcome::Done)), (1, Err(Rejection::SettingsChanged))] {
+        let judged = vec![(unknown, 9), (BUCKET, other)];
+        let envelope = Envelope { judged, ..rig.envelope(Command::Nothing) };
+        assert_eq!(rig.apply(vec![envelope]), [expected]);
+    }
     assert_eq!(settings(&rig, BUCKET), (2, vec![(Setting::Policy, value(b"one")), (Setting::Acl, value(b"acl"))]));
     // Of two in one entry the first one wins.
-    let envelopes = [policy(b"two", 2), policy(b"three", 2)].map(|command| rig.envelope(command)).to_vec();
+    let envelopes = [policy(b"two"), policy(b"three")].map(|command| judged(&mut rig, command, 2)).to_vec();
     assert_eq!(rig.apply(envelopes), [Ok(Outcome::Settings(3)), Err(Rejection::SettingsChanged)]);
     assert_eq!(settings(&rig, BUCKET).1[0], (Setting::Policy, value(b"two")));
 }
@@ -55,7 +73,7 @@ fn who_expects_another_epoch_changes_nothing() {
 #[test]
 fn a_change_that_is_sent_again_counts_once() {
     let mut rig = Rig::with_bucket();
-    let [first, second] = [b"one", b"two"].map(|bytes| rig.envelope(set(Setting::Policy, Some(bytes), None)));
+    let [first, second] = [b"one", b"two"].map(|bytes| rig.envelope(set(Setting::Policy, Some(bytes))));
     for _ in 0..2 {
         assert_eq!(rig.apply(vec![first.clone()]), [Ok(Outcome::Settings(1))]);
     }
@@ -89,14 +107,14 @@ fn buckets_have_settings_of_their_own() {
 }
 
 fn set_of(bucket: BucketId) -> Command {
-    Command::SetBucketSetting { bucket, setting: Setting::Policy, value: Some(value(b"its")), expected: None }
+    Command::SetBucketSetting { bucket, setting: Setting::Policy, value: Some(value(b"its")) }
 }
 
 #[test]
 fn where_disks_are_full_settings_are_removed_and_policies_set() {
     let grows = |value: Option<usize>| {
         let value = value.map(|len| vec![7; len].into());
-        Command::SetBucketSetting { bucket: BUCKET, setting: Setting::Policy, value, expected: None }.grows()
+        Command::SetBucketSetting { bucket: BUCKET, setting: Setting::Policy, value }.grows()
     };
     let lens = [None, Some(0), Some(SMALL_SETTING_LEN), Some(SMALL_SETTING_LEN + 1)];
     assert_eq!(lens.map(grows), [false, false, false, true]);
@@ -105,6 +123,6 @@ fn where_disks_are_full_settings_are_removed_and_policies_set() {
 /// As it stands in logs; a change here is a change of their format.
 #[test]
 fn the_encoded_form_of_the_command_is_frozen() {
-    let bytes = postcard::to_stdvec(&set(Setting::Cors, Some(b"v"), Some(300))).unwrap();
-    assert_eq!(bytes, [17, 7, 5, 1, 1, b'v', 1, 0xac, 0x02]);
+    let bytes = postcard::to_stdvec(&set(Setting::Cors, Some(b"v"))).unwrap();
+    assert_eq!(bytes, [17, 7, 5, 1, 1, b'v']);
 }

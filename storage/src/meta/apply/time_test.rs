@@ -108,7 +108,11 @@ fn a_leader_whose_clock_is_behind_turns_the_time_back_and_the_next_one_forth_at_
 #[test]
 fn a_group_that_was_formed_by_a_clock_that_was_never_set_comes_to_the_time_at_once() {
     let mut rig = Rig::over(fresh_store());
-    let created = Envelope { operation: OperationId { issued_ms: 7, random: 1 }, command: create_bucket(BUCKET) };
+    let created = Envelope {
+        operation: OperationId { issued_ms: 7, random: 1 },
+        command: create_bucket(BUCKET),
+        judged: Vec::new(),
+    };
     rig.apply_stamped(10, vec![created])[0].as_ref().unwrap();
     assert_eq!(time(&rig), 10);
     stamped(&mut rig, START_MS, put("k", NewBody::Empty, 0)).unwrap();
