@@ -87,8 +87,10 @@ async fn small_objects_are_refused_before_the_disks_are_full_and_room_comes_back
                 break;
             }
             fills += 1;
-            assert!(answer.status().is_success() && fills < 20, "{path}: {}", answer.status());
-            stored.extend(fill(&s3, "full", 40_000 + 2_000 * fills).await);
+            assert!(answer.status().is_success() && fills < 8, "{path}: {}", answer.status());
+            let more = fill(&s3, "full", 30_000 + 8_000 * fills).await;
+            assert!(stored.len() < 30_000 && more.len() < 8_000 - WRITERS as usize, "each has numbers of its own");
+            stored.extend(more);
         }
     }
     assert_eq!(s3.list("full").await, stored);

@@ -2,7 +2,7 @@
 //! BUCKET/KEY[&from=IP]`, judged as a request would be by the settings of now. The resource may be an ARN; without a key it
 //! is the bucket. `user=*` is who sends no signature; a user is judged as by a key that nothing narrows. The answer is `{"user", "action", "resource", "allowed", "because",
 //! "statement"}`; `statement` is the text of the statement that decided, or `null` where none did. A condition that asks
-//! for more of the request than its address and its time does not hold, as there is none.
+//! for more of the request than its address and its time finds nothing, and TLS is taken for absent, as there is no request.
 
 use std::net::IpAddr;
 

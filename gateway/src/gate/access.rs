@@ -18,6 +18,7 @@ use super::circumstances::Circumstances;
 use super::{Caller, Pass, check_owner, judge};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, no_such_bucket, unexpected};
+use crate::operation::Version;
 use crate::policy::Context;
 
 /// How often a command is judged anew because the bucket's settings have changed.
@@ -36,12 +37,12 @@ pub struct Access {
     actions: &'static [&'static str],
     bucket: String,
     key: String,
-    /// What was allowed besides, action and key.
-    besides: Mutex<Vec<(&'static str, String)>>,
+    /// What was allowed besides: action, key, and version.
+    besides: Mutex<Vec<(&'static str, String, Version)>>,
     /// `x-amz-expected-bucket-owner`.
     expected_owner: Option<HeaderValue>,
     circumstances: Circumstances,
-    /// Made where a policy asks for it.
+    /// Made where a policy asks for it; its time is that at which the request began to be judged.
     context: OnceLock<Context<'static>>,
     /// As it was first.
     opened: Arc<Bucket>,
@@ -151,26 +152,27 @@ impl Access {
     /// # Errors
     /// `AccessDenied`.
     pub async fn also(&self, action: &'static str, key: &str) -> Result<(), S3Error> {
-        if self.allow(action, key).is_ok() {
+        let version = self.circumstances.version();
+        if self.allow(action, key, version).is_ok() {
             return Ok(());
         }
         self.settings().await?;
-        self.allow(action, key)
+        self.allow(action, key, version)
     }
 
-    /// The same, by what was found last: for many keys, after [`Self::settings`].
+    /// The same, of a version, by what was found last: for many keys, after [`Self::settings`].
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub fn allow(&self, action: &'static str, key: &str) -> Result<(), S3Error> {
-        self.judge(&self.found(), action, key)?;
-        self.besides.lock().push((action, key.to_owned()));
+    pub fn allow(&self, action: &'static str, key: &str, version: &Version) -> Result<(), S3Error> {
+        self.judge(&self.found(), action, key, version)?;
+        self.besides.lock().push((action, key.to_owned(), version.clone()));
         Ok(())
     }
 
     /// The error for a key that is not there: who may not list the bucket does not learn that.
     pub async fn missing(&self, no_such_key: S3Error) -> S3Error {
-        let may_list = |found: &Bucket| self.judge(found, LIST, "").is_ok();
+        let may_list = |found: &Bucket| self.judge(found, LIST, "", self.circumstances.version()).is_ok();
         if may_list(&self.found()) {
             return no_such_key;
         }
@@ -308,14 +310,20 @@ impl Access {
     }
 
     fn judge_all(&self, found: &Bucket) -> Result<(), S3Error> {
-        self.actions.iter().try_for_each(|action| self.judge(found, action, &self.key))?;
-        self.besides.lock().iter().try_for_each(|(action, key)| self.judge(found, action, key))?;
+        let version = self.circumstances.version();
+        self.actions.iter().try_for_each(|action| self.judge(found, action, &self.key, version))?;
+        let besides = self.besides.lock();
+        besides.iter().try_for_each(|(action, key, version)| self.judge(found, action, key, version))?;
         self.expected_owner.as_ref().map_or(Ok(()), |expected| check_owner(expected, found.entry.owner))
     }
 
-    fn judge(&self, found: &Bucket, action: &str, key: &str) -> Result<(), S3Error> {
-        let make = || self.circumstances.context(&self.gateway.settings().trusted_proxies);
-        let context = || self.context.get_or_init(make);
+    fn judge(&self, found: &Bucket, action: &str, key: &str, version: &Version) -> Result<(), S3Error> {
+        let proxies = &self.gateway.settings().trusted_proxies;
+        let other = OnceLock::new();
+        let context = || match version == self.circumstances.version() {
+            true => self.context.get_or_init(|| self.circumstances.context(proxies)),
+            false => other.get_or_init(|| self.circumstances.with_version(version.clone()).context(proxies)),
+        };
         let allowed = judge::of_bucket(&self.caller, action, found, key, context);
         if allowed { Ok(()) } else { Err(Code::AccessDenied.into()) }
     }

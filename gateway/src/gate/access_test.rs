@@ -5,7 +5,6 @@ use cairn_storage::meta::record::{DirectoryState, UserRecord};
 use super::*;
 use crate::error::Code;
 use crate::gate::Identity;
-use crate::operation::Version;
 use crate::testing::{Fake, request_of};
 
 async fn code<T>(result: impl Future<Output = Result<T, S3Error>>) -> Code {
@@ -190,8 +189,8 @@ async fn each_key_that_was_allowed_is_judged_again() {
     let set = |text: String| fake.0.lock().set(id, Setting::Policy, Some(&text));
     set(policy("Allow", "\"*\"", "s3:*", "b/*"));
     let access = open(&gateway, &ben, "b").await.unwrap();
-    access.allow("s3:DeleteObject", "other").unwrap();
-    assert!(access.allow("s3:PutBucketPolicy", "").is_err(), "it is about the keys");
+    access.allow("s3:DeleteObject", "other", &Version::Current).unwrap();
+    assert!(access.allow("s3:PutBucketPolicy", "", &Version::Current).is_err(), "it is about the keys");
     set(policy("Allow", "\"*\"", "s3:*", "b/k"));
     let command = |bucket| Command::SealBucket { bucket };
     assert_eq!(code(access.command(command)).await, Code::AccessDenied, "the other key is denied by now");
@@ -318,4 +317,19 @@ async fn what_a_copy_takes_is_judged_as_it_is_taken() {
     fake.0.lock().set(from, Setting::Policy, None);
     source.query(list).await.unwrap();
     assert!(target.command_from(&source, seal).await.unwrap().1.is_ok());
+}
+
+#[tokio::test]
+async fn the_version_of_each_key_is_what_a_condition_is_asked_of() {
+    let fake = Fake::default();
+    let gateway = fake.gateway();
+    let anna = fake.add_user("anna", false);
+    let id = fake.add_bucket("b", anna.id);
+    let deny = policy("Deny", "\"*\"", "s3:DeleteObjectVersion", "b/*");
+    let text = deny.replacen("}", r#", "Condition": {"StringEquals": {"s3:VersionId": "null"}}}"#, 1);
+    fake.0.lock().set(id, Setting::Policy, Some(&text));
+    let access = open(&gateway, &anna, "b").await.unwrap();
+    let allow = |version| access.allow("s3:DeleteObjectVersion", "k", &version);
+    assert!(allow(Version::Id("other".to_owned())).is_ok() && allow(Version::Current).is_ok());
+    assert_eq!(allow(Version::Null).unwrap_err().code, Code::AccessDenied);
 }

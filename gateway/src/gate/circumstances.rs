@@ -108,6 +108,10 @@ impl Circumstances {
         Self { headers, query, signature: None, peer, version: Version::Current, creates: None }
     }
 
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
     /// The same request, of another version.
     pub fn with_version(&self, version: Version) -> Self {
         Self { version, ..self.clone() }

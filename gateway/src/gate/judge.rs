@@ -140,7 +140,7 @@ pub fn of_service<'c>(
 fn is_for_everybody(action: &str) -> bool {
     const OF_BUCKETS: &[&str] =
         &["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"];
-    action.contains("Object") && !action.contains("Acl")
+    action.contains("Object") && !action.contains("Acl") && !action.contains("Bucket")
         || action.contains("MultipartUpload")
         || OF_BUCKETS.contains(&action)
 }

@@ -48,8 +48,14 @@ fn everybody_gets_at_data_only_whatever_a_policy_allows() {
     {
         assert!(may(&Identity::anonymous(), action, &found, key), "{action}");
     }
-    for action in ["s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucket", "s3:GetBucketAcl", "s3:PutObjectAcl"]
-    {
+    for action in [
+        "s3:PutBucketPolicy",
+        "s3:GetBucketPolicy",
+        "s3:DeleteBucket",
+        "s3:GetBucketAcl",
+        "s3:PutObjectAcl",
+        "s3:PutBucketObjectLockConfiguration",
+    ] {
         assert!(!may(&Identity::anonymous(), action, &found, ""), "{action}");
         assert!(
             may(&user(2, "ben", false), action, &found, if action.contains("Object") { "k" } else { "" }),

@@ -78,10 +78,11 @@ pub async fn answer(gateway: &Gateway, row: &'static Row, mut request: Request) 
 /// # Errors
 /// `AccessDenied`.
 fn admit_to_service(gateway: &Gateway, row: &Row, request: &Request) -> Result<Pass, S3Error> {
+    let circumstances = Circumstances::of(request, Version::Current);
+    circumstances.check_lengths()?;
+    let context = OnceLock::new();
+    let make = || circumstances.context(&gateway.settings().trusted_proxies);
     for action in row.actions(&Version::Current) {
-        let circumstances = Circumstances::of(request, Version::Current);
-        let context = OnceLock::new();
-        let make = || circumstances.context(&gateway.settings().trusted_proxies);
         if !judge::of_service(&request.caller, action, &request.bucket, || context.get_or_init(make)) {
             return Err(Code::AccessDenied.into());
         }

@@ -60,7 +60,7 @@ pub enum Kind {
 /// Why a policy is refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Fault {
-    /// `Statement[1].Condition.StringLike`; empty for the whole.
+    /// `Statement[1].Condition.StringLike`; empty for the policy itself.
     pub path: String,
     pub problem: String,
 }
@@ -68,7 +68,7 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
-            "" => f.write_str(&self.problem),
+            "" => write!(f, "the policy {}", self.problem),
             path => write!(f, "{path}: {}", self.problem),
         }
     }

@@ -41,7 +41,7 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
         if number % JUDGED_AT_ONCE == JUDGED_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        match target(object, |action| access.allow(action, &object.key)) {
+        match target(object, |action, version| access.allow(action, &object.key, version)) {
             Ok(target) => {
                 if batch.len + target.key.len() > MAX_BATCH_LEN {
                     std::mem::take(&mut batch).send(&access, &mut fates).await?;
@@ -62,18 +62,18 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
 /// What is to be deleted, if the caller may.
 fn target(
     object: &ObjectToDelete,
-    judge: impl Fn(&'static str) -> Result<(), S3Error>,
+    judge: impl Fn(&'static str, &Version) -> Result<(), S3Error>,
 ) -> Result<DeleteTarget, S3Error> {
     if object.key.len() > MAX_KEY_LEN {
         return Err(Code::KeyTooLongError.into());
     }
     let version = Version::parse(object.version_id.as_deref())?;
     let action = if version == Version::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
-    judge(action)?;
+    judge(action, &version)?;
     version.must_be_there()?;
     if object.etag.is_some() || object.last_modified.is_some() || object.size.is_some() {
         // What comes of it tells of the object that is there.
-        judge("s3:GetObject")?;
+        judge("s3:GetObject", &version)?;
     }
     let condition = match object.etag.as_deref().map(trim) {
         None => WriteCondition::Always,
@@ -168,18 +168,18 @@ mod tests {
             size: Some(3),
             ..object("a")
         };
-        let made = target(&all, |_| Ok(())).unwrap();
+        let made = target(&all, |_, _| Ok(())).unwrap();
         assert!(matches!(made.condition, WriteCondition::ETag(_)));
         assert_eq!((made.size, made.modified_ms), (Some(3), Some(784_111_777_000)));
-        let plain = target(&object("a"), |_| Ok(())).unwrap();
+        let plain = target(&object("a"), |_, _| Ok(())).unwrap();
         assert_eq!((plain.condition, plain.size, plain.modified_ms), (WriteCondition::Always, None, None));
-        let any = target(&ObjectToDelete { etag: Some("*".into()), ..object("a") }, |_| Ok(())).unwrap();
+        let any = target(&ObjectToDelete { etag: Some("*".into()), ..object("a") }, |_, _| Ok(())).unwrap();
         assert_eq!(any.condition, WriteCondition::Exists);
     }
 
     #[test]
     fn what_cannot_be_is_an_error_of_its_key_alone() {
-        let code = |object: &ObjectToDelete| target(object, |_| Ok(())).unwrap_err().code;
+        let code = |object: &ObjectToDelete| target(object, |_, _| Ok(())).unwrap_err().code;
         assert_eq!(code(&object(&"k".repeat(1_025))), Code::KeyTooLongError);
         assert_eq!(code(&ObjectToDelete { last_modified: Some("soon".into()), ..object("a") }), Code::InvalidArgument);
         let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn who_may_not_delete_a_key_learns_nothing_of_its_version() {
-        let denied = |_: &str| Err(Code::AccessDenied.into());
+        let denied = |_: &str, _: &Version| Err(Code::AccessDenied.into());
         let version = Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned());
         let error = target(&ObjectToDelete { version_id: version, ..object("a") }, denied).unwrap_err();
         assert_eq!(error.code, Code::AccessDenied);
