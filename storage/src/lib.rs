@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 mod direct;
 pub mod durable;
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod meta;

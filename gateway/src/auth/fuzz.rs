@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha1::Sha1;
 
 use super::canonical::{Canonical, Forms};
@@ -15,12 +16,14 @@ use crate::fuzz::edit;
 use crate::fuzz::head::{self, Head, parameters, split};
 use crate::operation::Target;
 
-const KEY: &str = "key/with/slashes";
+pub(super) const KEY: &str = "key/with/slashes";
 const SECRET: &str = "a secret";
 const CREDENTIALS: Credentials = Credentials { access_key: KEY, secret_key: SECRET };
 /// 2023-11-14T22:13:20Z
-const NOW_MS: u64 = 1_700_000_000_000;
+pub(super) const NOW_MS: u64 = 1_700_000_000_000;
 const MINUTE_MS: u64 = 60_000;
+/// What a canonical request has as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How long a presigned URL lives.
 const EXPIRES_SECONDS: u64 = 60;
 /// Parts of the authentication itself, in headers.
@@ -77,6 +80,22 @@ impl Meaning {
             headers: names.into_iter().map(|name| (name.to_owned(), head::header(&head.headers, name))).collect(),
         }
     }
+
+    /// The canonical request as the documentation spells it out, without a thought for speed.
+    fn canonical(&self) -> Vec<u8> {
+        let encode = |bytes: &[u8]| percent_encode(bytes, UNRESERVED).to_string();
+        let mut query: Vec<_> = self.parameters.iter().map(|(name, value)| (encode(name), encode(value))).collect();
+        query.sort();
+        let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let path = encode(&self.path).replace("%2F", "/");
+        let mut out = [self.method.as_str(), &path, &query.join("&"), ""].join("\n").into_bytes();
+        for (name, value) in &self.headers {
+            out.extend([name.as_bytes(), b":", value, b"\n"].concat());
+        }
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        out.extend_from_slice(format!("\n{}\nUNSIGNED-PAYLOAD", names.join(";")).as_bytes());
+        out
+    }
 }
 
 /// The names of all headers, in order.
@@ -100,15 +119,20 @@ fn forms(head: &Head, names: &[&str], skip: Option<&str>) -> Forms {
     canonical.forms()
 }
 
-/// Two requests have the same canonical form if and only if they mean the same, and what a request is when it is signed
-/// as it was sent is no other's.
+/// The canonical form is that of the documentation. Two requests have the same if and only if they mean the same, and what
+/// a request is when it is signed as it was sent is no other's.
 pub fn canonical_request(data: &[u8]) -> bool {
     let (text, script) = split(data);
     let Some(one) = Head::read(text) else { return false };
     let skip = (script.len() % 2 == 1).then_some("X-Amz-Signature");
     let one_names = names(&one.headers);
+    if one_names.is_empty() {
+        // No list of signed headers is without the host.
+        return false;
+    }
     let (one_forms, meaning) = (forms(&one, &one_names, skip), Meaning::of(&one, one_names.iter().copied(), skip));
     let text_of = |forms: &Forms| String::from_utf8_lossy(&forms.canonical).into_owned();
+    assert_eq!(text_of(&one_forms), String::from_utf8_lossy(&meaning.canonical()));
 
     // A canonical form is its own.
     let text = text_of(&one_forms);
@@ -146,7 +170,7 @@ fn claim(head: &Head, bucket: &str, now_ms: u64) -> Result<Option<SignedRequest>
 }
 
 /// Whether the signature is that of our key.
-fn is_ours(head: &Head, bucket: &str, now_ms: u64) -> Result<Payload, AuthError> {
+pub(super) fn is_ours(head: &Head, bucket: &str, now_ms: u64) -> Result<Payload, AuthError> {
     match claim(head, bucket, now_ms)? {
         Some(claim) if claim.access_key() == KEY => claim.verify(SECRET),
         _ => Err(AuthError::Truncated),
@@ -154,7 +178,7 @@ fn is_ours(head: &Head, bucket: &str, now_ms: u64) -> Result<Payload, AuthError>
 }
 
 /// The head as it is sent before it is signed; `None` where that could not be.
-fn unsigned(data: &[u8]) -> Option<Head> {
+pub(super) fn unsigned(data: &[u8]) -> Option<Head> {
     let mut head = Head::read(split(data).0)?;
     // Whoever does not know the secret has no signature, whatever is sent.
     if let Ok(Some(claim)) = claim(&head, "", NOW_MS) {
@@ -191,6 +215,15 @@ fn changed(head: &Head, data: &[u8]) -> Option<Head> {
     Head::read(&text)
 }
 
+/// Signs the head, with this for the hash of its body.
+#[allow(clippy::expect_used, reason = "this is a test")]
+pub(super) fn sign(head: &mut Head, body: &str) {
+    let request =
+        Unsigned { method: &head.method, raw_path: head.path(), raw_query: head.query(), headers: &head.headers };
+    let added = sign_headers(&request, body, CREDENTIALS, &rules(), NOW_MS).expect("all of it can be in a header");
+    head.headers.extend(added);
+}
+
 #[allow(clippy::expect_used, reason = "this is a test")]
 pub fn sigv4_header(data: &[u8]) -> bool {
     let Some(mut head) = unsigned(data) else { return false };
@@ -201,11 +234,7 @@ pub fn sigv4_header(data: &[u8]) -> bool {
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
     ];
-    let body = bodies[data.len() % bodies.len()];
-    let request =
-        Unsigned { method: &head.method, raw_path: head.path(), raw_query: head.query(), headers: &head.headers };
-    let added = sign_headers(&request, body, CREDENTIALS, &rules(), NOW_MS).expect("all of it can be in a header");
-    head.headers.extend(added);
+    sign(&mut head, bodies[data.len() % bodies.len()]);
 
     let payload = is_ours(&head, "", NOW_MS).expect("what is signed is taken");
     let kind = match payload {

@@ -1,14 +1,18 @@
 //! Fuzz targets: for each parser of what a client sends a function that takes any bytes, and panics where one of the
-//! parser's properties does not hold. They run as tests, on inputs of `cairn_storage::fuzz::inputs`, and under
-//! cargo-fuzz; see `fuzz/`.
+//! parser's properties does not hold. They run as tests, on `inputs`, and under cargo-fuzz; see `fuzz/`.
 
 pub mod head;
+/// Storage's. Compiled here as well: the storage that the tests of this crate are linked with is the program's, and has
+/// nothing of it.
+#[path = "../../../storage/src/fuzz/inputs.rs"]
+pub mod inputs;
 
-pub use cairn_storage::fuzz::inputs::{Target, edit, run};
+pub use self::inputs::{Target, edit, run};
 
 pub use crate::auth::chunked_target::aws_chunked;
 pub use crate::auth::fuzz::{canonical_request, sigv2_header, sigv2_query, sigv4_header, sigv4_query};
 pub use crate::middleware::fuzz::request_target;
+pub use crate::policy::fuzz::policy;
 pub use crate::xml::fuzz::{xml_complete, xml_create_bucket, xml_delete};
 
 const WORDS: &[&str] = &[
@@ -114,4 +118,5 @@ targets! {
     xml_delete, crate::xml::fuzz::WORDS, crate::xml::fuzz::delete_seeds;
     xml_complete, crate::xml::fuzz::WORDS, crate::xml::fuzz::complete_seeds;
     xml_create_bucket, crate::xml::fuzz::WORDS, crate::xml::fuzz::create_bucket_seeds;
+    policy, crate::policy::fuzz::WORDS, crate::policy::fuzz::seeds;
 }

@@ -17,6 +17,8 @@ mod condition;
 mod context;
 mod date;
 mod decide;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod json;
 mod network;
 mod parse;

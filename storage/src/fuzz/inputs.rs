@@ -1,7 +1,12 @@
 //! Inputs for fuzz targets: valid ones, changed a little, repeatably by a seed. It does not watch what the code does with
 //! them, as a fuzzer would, but it needs none, and every run of the tests tries some.
 
+use std::ffi::OsStr;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// How many inputs a target gets, unless `CAIRN_FUZZ_INPUTS` says otherwise.
 const INPUTS: u64 = 20_000;
@@ -23,14 +28,26 @@ pub struct Target {
     pub words: &'static [&'static str],
 }
 
-/// Tries `CAIRN_FUZZ_INPUTS` inputs, made from `CAIRN_FUZZ_SEED`.
+/// Tries `CAIRN_FUZZ_INPUTS` inputs, made from `CAIRN_FUZZ_SEED`. Writes the valid inputs to start from below
+/// `CAIRN_FUZZ_CORPUS`, if that is set, for a fuzzer.
 ///
 /// # Panics
-/// Where the target does, having told the input; and where all inputs are valid, or hardly any is: then they say
-/// nothing of what they are for.
+/// Where the target does, having told the input; where all inputs are valid, or hardly any is: then they say nothing of
+/// what they are for; and where a variable is set to what is no number.
 pub fn run(target: &Target) {
+    let variable = |name| std::env::var_os(name).map(|text| number(name, &text));
     let inputs = variable("CAIRN_FUZZ_INPUTS").unwrap_or(INPUTS);
+    if let Some(corpus) = std::env::var_os("CAIRN_FUZZ_CORPUS") {
+        let written = write_seeds(target, &Path::new(&corpus).join(target.name));
+        written.unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+    }
     try_on(target, inputs, variable("CAIRN_FUZZ_SEED").unwrap_or_else(rand::random));
+}
+
+fn write_seeds(target: &Target, directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let mut seeds = (target.seeds)().into_iter().enumerate();
+    seeds.try_for_each(|(number, seed)| std::fs::write(directory.join(format!("seed-{number}")), seed))
 }
 
 fn try_on(target: &Target, inputs: u64, seed: u64) {
@@ -57,8 +74,10 @@ fn try_on(target: &Target, inputs: u64, seed: u64) {
     assert!(inputs < 1_000 || (inputs / 100..inputs).contains(&valid), "{name}: {valid} of {inputs} inputs are valid");
 }
 
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+/// Not a default where it cannot be read: a run that was to be repeated would be another one.
+fn number(name: &str, text: &OsStr) -> u64 {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| panic!("{name}={} is no number", text.display()))
 }
 
 /// Makes changes to `bytes` as `script` says, five bytes for each, at most eight.
@@ -83,26 +102,9 @@ pub fn edit(bytes: &mut Vec<u8>, script: &[u8]) {
     }
 }
 
-/// SplitMix64: not for secrets.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`; 0 where there is none.
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % (end as u64).max(1)) as usize
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
+/// A number below `end`; 0 where there is none.
+fn below(random: &mut StdRng, end: usize) -> usize {
+    random.random_range(0..end.max(1))
 }
 
 /// Numbers at which arithmetic goes wrong.
@@ -125,7 +127,7 @@ const NUMBERS: &[u64] = &[
 ];
 
 struct Maker {
-    random: Random,
+    random: StdRng,
     seeds: Vec<Vec<u8>>,
     kept: Vec<Vec<u8>>,
     words: &'static [&'static str],
@@ -133,13 +135,13 @@ struct Maker {
 
 impl Maker {
     fn new(seeds: Vec<Vec<u8>>, words: &'static [&'static str], seed: u64) -> Self {
-        Self { random: Random(seed), seeds, kept: Vec::new(), words }
+        Self { random: StdRng::seed_from_u64(seed), seeds, kept: Vec::new(), words }
     }
 
     fn next(&mut self) -> Vec<u8> {
         let mut input = self.any();
         // Few changes, or most of them would break what the others reach.
-        let changes = self.random.below(12).saturating_sub(self.random.below(8));
+        let changes = self.below(12).saturating_sub(self.below(8));
         for _ in 0..changes {
             self.change(&mut input);
         }
@@ -151,26 +153,30 @@ impl Maker {
     fn keep(&mut self, input: Vec<u8>) {
         if self.kept.len() < KEPT {
             self.kept.push(input);
-        } else if self.random.below(16) == 0 {
-            let place = self.random.below(KEPT);
+        } else if self.below(16) == 0 {
+            let place = self.below(KEPT);
             self.kept[place] = input;
         }
     }
 
+    fn below(&mut self, end: usize) -> usize {
+        below(&mut self.random, end)
+    }
+
     fn any(&mut self) -> Vec<u8> {
-        let of_kept = !self.kept.is_empty() && self.random.below(2) == 0;
+        let of_kept = !self.kept.is_empty() && self.below(2) == 0;
         let from = if of_kept { &self.kept } else { &self.seeds };
-        let place = self.random.below(from.len());
+        let place = below(&mut self.random, from.len());
         from.get(place).cloned().unwrap_or_default()
     }
 
     fn change(&mut self, input: &mut Vec<u8>) {
-        let at = self.random.below(input.len() + 1);
-        let end = at + self.random.below((input.len() - at).min(32) + 1);
-        match self.random.below(11) {
-            0 | 1 => self.at(input, at, |random, byte| byte ^ 1 << random.below(8)),
-            2 => self.at(input, at, |random, _| random.byte()),
-            3 => self.at(input, at, |random, byte| byte.wrapping_add(random.byte() % 9).wrapping_sub(4)),
+        let at = self.below(input.len() + 1);
+        let end = at + self.below((input.len() - at).min(32) + 1);
+        match self.below(11) {
+            0 | 1 => self.at(input, at, |random, byte| byte ^ 1 << below(random, 8)),
+            2 => self.at(input, at, |random, _| random.random()),
+            3 => self.at(input, at, |random, byte| byte.wrapping_add_signed(random.random_range(-4..=4))),
             4 => {
                 let number = self.number();
                 let end = (at + number.len()).min(input.len());
@@ -179,35 +185,36 @@ impl Maker {
             5 => drop(input.drain(at..end)),
             6 => {
                 let piece = input[at..end].to_vec();
-                let to = self.random.below(input.len() + 1);
+                let to = self.below(input.len() + 1);
                 input.splice(to..to, piece);
             }
             7 => {
-                let piece: Vec<u8> = (0..self.random.below(9)).map(|_| self.random.byte()).collect();
+                let piece: Vec<u8> = (0..self.below(9)).map(|_| self.random.random()).collect();
                 input.splice(at..at, piece);
             }
             8 if !self.words.is_empty() => {
-                let word = self.words[self.random.below(self.words.len())];
-                let end = if self.random.below(2) == 0 { at } else { end };
+                let place = self.below(self.words.len());
+                let word = self.words[place];
+                let end = if self.below(2) == 0 { at } else { end };
                 input.splice(at..end, word.bytes());
             }
             9 => {
                 let other = self.any();
                 input.truncate(at);
-                let from = if self.random.below(2) == 0 { at } else { self.random.below(other.len() + 1) };
+                let from = if self.below(2) == 0 { at } else { self.below(other.len() + 1) };
                 input.extend_from_slice(other.get(from..).unwrap_or_default());
             }
-            _ if self.random.below(4) == 0 => input.truncate(at),
+            _ if self.below(4) == 0 => input.truncate(at),
             _ => {
                 let other = self.any();
-                let from = self.random.below(other.len() + 1);
-                let len = self.random.below((other.len() - from).min(64) + 1);
+                let from = self.below(other.len() + 1);
+                let len = self.below((other.len() - from).min(64) + 1);
                 input.splice(at..end, other[from..from + len].iter().copied());
             }
         }
     }
 
-    fn at(&mut self, input: &mut [u8], at: usize, change: impl FnOnce(&mut Random, u8) -> u8) {
+    fn at(&mut self, input: &mut [u8], at: usize, change: impl FnOnce(&mut StdRng, u8) -> u8) {
         if let Some(byte) = input.get_mut(at) {
             *byte = change(&mut self.random, *byte);
         }
@@ -215,9 +222,9 @@ impl Maker {
 
     /// A number as formats write it: in 1 to 8 bytes, as a varint, in digits.
     fn number(&mut self) -> Vec<u8> {
-        let number = NUMBERS[self.random.below(NUMBERS.len())];
-        let width = 1 << self.random.below(4);
-        match self.random.below(5) {
+        let number = NUMBERS[self.below(NUMBERS.len())];
+        let width = 1 << self.below(4);
+        match self.below(5) {
             0 => number.to_string().into_bytes(),
             1 => format!("{number:x}").into_bytes(),
             2 => number.to_be_bytes()[8 - width..].to_vec(),
@@ -261,11 +268,18 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "CAIRN_FUZZ_SEED=7x is no number")]
+    fn a_seed_that_is_mistyped_is_refused() {
+        assert_eq!(number("CAIRN_FUZZ_SEED", OsStr::new("7")), 7);
+        number("CAIRN_FUZZ_SEED", OsStr::new("7x"));
+    }
+
+    #[test]
     fn any_script_can_be_carried_out() {
-        let mut random = Random(7);
+        let mut random = StdRng::seed_from_u64(7);
         for _ in 0..10_000 {
-            let script: Vec<u8> = (0..random.below(50)).map(|_| random.byte()).collect();
-            edit(&mut vec![b'x'; random.below(20)], &script);
+            let script: Vec<u8> = (0..below(&mut random, 50)).map(|_| random.random()).collect();
+            edit(&mut vec![b'x'; below(&mut random, 20)], &script);
         }
         let mut bytes = b"abc".to_vec();
         edit(&mut bytes, &[4, 0, 1, 0, 0]);

@@ -3,10 +3,7 @@
 //! `fuzz/`.
 
 pub mod inputs;
-#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod samples;
-#[cfg(any(test, feature = "fuzzing"))]
 mod targets;
 
-#[cfg(any(test, feature = "fuzzing"))]
 pub use self::targets::*;

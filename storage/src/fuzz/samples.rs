@@ -1,12 +1,13 @@
-//! Values with something in every field, for seeds.
+//! Values with something in every field, for seeds. The test of `meta/stored` holds the stored forms of most: whoever
+//! changes one changes a digest there.
 
 use bytes::Bytes;
 
 use crate::meta::command::{DeleteTarget, Holder, NamedPart, NewBody, WriteCondition};
 use crate::meta::record::{
     AccessKey, Attributes, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, CompletedUpload,
-    DirectoryEntry, DirectoryState, ETag, Group, NamedPolicy, PartRecord, UploadRecord, UserRecord, UserRights,
-    VersionRecord,
+    DirectoryEntry, DirectoryState, ETag, Group, NamedPolicy, PartRecord, Setting, UploadRecord, UserRecord,
+    UserRights, VersionRecord,
 };
 use crate::meta::{Command, Envelope, Outcome, Rejection, RootCommand};
 use crate::types::{
@@ -17,9 +18,9 @@ use crate::types::{
 pub const BUCKET: BucketId = BucketId(7);
 pub const OWNER: UserId = UserId([1; 16]);
 pub const MANIFEST: ManifestId = ManifestId([2; 16]);
-pub const UPLOAD: UploadId = UploadId([3; 16]);
+pub const UPLOAD: UploadId = UploadId([5; 16]);
 pub const DISK: DiskId = DiskId([4; 16]);
-pub const CLUSTER: ClusterId = ClusterId([5; 16]);
+pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 pub const MD5: [u8; 16] = [0xab; 16];
 pub const ETAG: ETag = ETag { md5: MD5, parts: Some(3) };
 
@@ -33,7 +34,7 @@ pub fn attributes() -> Attributes {
         cache_control: None,
         content_disposition: Some("d".to_owned()),
         content_encoding: None,
-        content_language: Some("\u{e9}".to_owned()),
+        content_language: Some("l".to_owned()),
         expires: None,
         website_redirect: Some("/r".to_owned()),
         user: vec![("k".to_owned(), "v".to_owned())],
@@ -66,13 +67,13 @@ pub fn user() -> UserRecord {
 }
 
 pub fn bucket() -> BucketRecord {
-    let (name, region) = ("bucket".to_owned(), "r".to_owned());
+    let (name, region) = ("b".to_owned(), "r".to_owned());
     BucketRecord { id: BUCKET, name, owner: OWNER, region, created_ms: 5, sealed: true }
 }
 
 pub fn directory_entry() -> DirectoryEntry {
     DirectoryEntry {
-        name: "bucket".to_owned(),
+        name: "b".to_owned(),
         id: BUCKET,
         group: GroupId(1),
         owner: OWNER,
@@ -88,7 +89,7 @@ pub fn part() -> PartRecord {
         id: MANIFEST,
         modified_ms: 5,
         size: 6,
-        md5: MD5,
+        md5: [3; 16],
         checksum: Some(checksum()),
         body: Body::Empty,
     }
@@ -97,7 +98,7 @@ pub fn part() -> PartRecord {
 pub fn upload() -> UploadRecord {
     UploadRecord {
         id: UPLOAD,
-        key: "a\0b".to_owned(),
+        key: "k".to_owned(),
         owner: OWNER,
         initiated_ms: 5,
         attributes: attributes(),
@@ -111,27 +112,33 @@ pub fn completed() -> CompletedUpload {
         key: "k".to_owned(),
         completed_ms: 5,
         request_digest: [6; 32],
-        etag: ETAG,
-        version: VersionId { log_index: 300, position: 2 },
-        size: 6,
+        etag: ETag { md5: [7; 16], parts: None },
+        version: VersionId { log_index: 1, position: 0 },
+        size: 9,
         checksum: None,
     }
 }
 
 pub fn map() -> ClusterMap {
-    let replica = ReplicaId(5);
-    let mut group = GroupEntry::new(GroupId(0), vec![(replica, DISK)]);
-    group.joining.push(Joining { replica: ReplicaId(300), disk: DISK, replaces: Some(replica) });
-    group.leaving.push((ReplicaId(1), DISK));
     ClusterMap {
         cluster: CLUSTER,
         epoch: Epoch(2),
         nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
         disks: vec![DiskEntry { id: DISK, node: NodeId(3), weight: 100, state: DiskState::Draining }],
-        groups: vec![group],
+        groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(5), DISK)])],
         generation: Generation::default().next(Recovered { id: 300, last: Epoch(1), first: Epoch(2) }),
         settings: ClusterSettings { gc_grace_ms: Some(5), out_after_ms: Some(6) },
     }
+}
+
+/// A map whose group is on its way to other disks.
+pub fn changing_map() -> ClusterMap {
+    let mut map = map();
+    for group in &mut map.groups {
+        group.joining.push(Joining { replica: ReplicaId(300), disk: DISK, replaces: Some(ReplicaId(5)) });
+        group.leaving.push((ReplicaId(1), DISK));
+    }
+    map
 }
 
 /// A command of most kinds.
@@ -153,7 +160,7 @@ pub fn commands() -> Vec<Command> {
     };
     vec![
         Command::Nothing,
-        Command::Root(RootCommand::ReplaceMap { expected: Epoch(1), map: map() }),
+        Command::Root(RootCommand::ReplaceMap { expected: Epoch(1), map: changing_map() }),
         Command::Root(RootCommand::AddUser { user: user() }),
         Command::CreateBucket { bucket: self::bucket() },
         Command::PurgeBucket { bucket, limit: 1_000 },
@@ -194,6 +201,7 @@ pub fn commands() -> Vec<Command> {
         },
         Command::FinishRepair { done: vec![([8; 32], 5)] },
         Command::SetGrace { grace_ms: 1 << 40 },
+        Command::SetBucketSetting { bucket, setting: Setting::Policy, value: Some(Bytes::from_static(b"{}")) },
         Command::Root(RootCommand::PutPolicy { name: "p".to_owned(), text: "{}".to_owned() }),
         Command::Root(RootCommand::RemovePolicy { name: "p".to_owned() }),
         Command::Root(RootCommand::PutGroup { name: "g".to_owned() }),
@@ -237,7 +245,9 @@ pub fn results() -> Vec<Result<Outcome, Rejection>> {
         Ok(Outcome::Part(Box::new(part()))),
         Ok(Outcome::Progress { taken: 300, more: true }),
         Ok(Outcome::User(Box::new(user()))),
-        Ok(Outcome::Map(Box::new(map()))),
+        Ok(Outcome::Map(Box::new(changing_map()))),
+        Ok(Outcome::Settings(300)),
+        Err(Rejection::SettingsChanged),
         Err(Rejection::BucketTaken(Box::new(directory_entry()))),
         Err(Rejection::InUse),
         Err(Rejection::NoSuchPolicy),
@@ -248,28 +258,28 @@ pub fn results() -> Vec<Result<Outcome, Rejection>> {
 }
 
 pub fn rights() -> UserRights {
-    let inline = vec![("i".to_owned(), "{}".to_owned())];
+    let inline = vec![("i".to_owned(), "t".to_owned())];
     UserRights { disabled: true, policies: vec!["p".to_owned()], inline }
 }
 
 pub fn access_key() -> AccessKey {
     AccessKey {
-        access_key: "b".to_owned(),
+        access_key: "a".to_owned(),
         secret_key: "s".to_owned(),
         user: OWNER,
         description: "d".to_owned(),
         created_ms: 5,
         disabled: true,
         expires_ms: Some(300),
-        policy: Some("{}".to_owned()),
+        policy: Some("p".to_owned()),
     }
 }
 
 pub fn group() -> Group {
     let UserRights { policies, inline, .. } = rights();
-    Group { name: "g".to_owned(), created_ms: 5, members: vec![OWNER], policies, inline }
+    Group { name: "g".to_owned(), created_ms: 5, members: vec![OWNER, UserId([2; 16])], policies, inline }
 }
 
 pub fn policy() -> NamedPolicy {
-    NamedPolicy { name: "p".to_owned(), text: "{}".to_owned(), created_ms: 5, updated_ms: 300 }
+    NamedPolicy { name: "n".to_owned(), text: "t".to_owned(), created_ms: 5, updated_ms: 300 }
 }

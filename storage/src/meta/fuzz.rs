@@ -13,7 +13,8 @@ use super::schema::{
 use super::snapshot::Frame;
 use super::stored::{
     self, Attachment, ChunkPage, Flag, GroupState, IdentityTotals, InlineBody, Kept, KeySuffix, ManifestHeader,
-    ManifestKind, Marker, PartEntry, PartPage, Pointer, Stored, StoredBucket, StoredRepair, UploadHandle, VersionHead,
+    ManifestKind, Marker, PartEntry, PartPage, Pointer, Stored, StoredBucket, StoredRepair, StoredSetting,
+    UploadHandle, UserEpoch, VersionHead,
 };
 use crate::fuzz::holds;
 use crate::fuzz::samples::{self, BUCKET, DISK, MANIFEST, OWNER};
@@ -21,6 +22,15 @@ use crate::types::{BucketId, ClusterMap, GroupId, ManifestId, UploadId, UserId, 
 
 fn value<T: Stored + std::fmt::Debug>(bytes: &[u8]) -> bool {
     holds(bytes, |bytes| stored::decode::<T>(bytes, b"key").ok(), |value| stored::encode(value).unwrap_or_default())
+}
+
+/// A value that is any bytes, behind its version.
+#[allow(clippy::expect_used, reason = "this is a test")]
+fn raw<T: Stored>(bytes: &[u8]) -> bool {
+    stored::decode::<T>(bytes, b"key").is_ok_and(|value| {
+        assert_eq!(stored::encode(&value).expect("any bytes"), bytes);
+        true
+    })
 }
 
 macro_rules! kinds {
@@ -38,10 +48,8 @@ macro_rules! kinds {
                     assert_eq!(head.with(record.attributes.clone()), record);
                     value::<VersionRecord>(bytes)
                 }
-                101 => stored::decode::<InlineBody>(bytes, b"key").is_ok_and(|body| {
-                    assert_eq!(stored::encode(&body).expect("any bytes"), bytes);
-                    true
-                }),
+                101 => raw::<InlineBody>(bytes),
+                102 => raw::<StoredSetting>(bytes),
                 _ => false,
             }
         }
@@ -74,6 +82,7 @@ kinds! {
     22 NamedPolicy,
     23 Attachment,
     24 IdentityTotals,
+    25 UserEpoch,
 }
 
 pub fn value_seeds() -> Vec<Vec<u8>> {
@@ -85,15 +94,18 @@ pub fn value_seeds() -> Vec<Vec<u8>> {
     let entry = PartEntry { number: 300, size: 6, body: Body::Manifest(MANIFEST), checksum: Some(samples::checksum()) };
     // As release 0.1.0 wrote it: no generation, no settings.
     let map_v1 = {
-        let map = samples::map();
+        let map = samples::changing_map();
         let fields = (map.cluster, map.epoch, map.nodes, map.disks, map.groups);
         postcard::to_extend(&fields, vec![17, 1]).unwrap_or_default()
     };
+    // Before it had settings.
+    let bucket_v1 = postcard::to_extend(&samples::bucket(), vec![2, 1, 0]).unwrap_or_default();
     let mut seeds = vec![
         seed(0, &Pointer { schema: SCHEMA, generation: 300 }),
         seed(1, &Marker(Bytes::from_static(b"marker"))),
         seed(2, &StoredBucket::Kept { record: samples::bucket(), epoch: 300 }),
         seed(2, &StoredBucket::Purged),
+        bucket_v1,
         seed(3, &header(ManifestKind::Chunks)),
         seed(3, &header(ManifestKind::Parts { count: 300, index: vec![(1, place)] })),
         seed(4, &ChunkPage(vec![ChunkEntry { hash: [8; 32], len: 8 << 20 }; 2])),
@@ -108,7 +120,7 @@ pub fn value_seeds() -> Vec<Vec<u8>> {
         seed(14, &samples::user()),
         seed(15, &OWNER),
         seed(16, &samples::directory_entry()),
-        seed(17, &samples::map()),
+        seed(17, &samples::changing_map()),
         map_v1,
         seed(18, &GroupState::default()),
         vec![18, 1, 5, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, 6, 7],
@@ -120,6 +132,8 @@ pub fn value_seeds() -> Vec<Vec<u8>> {
         seed(22, &samples::policy()),
         seed(23, &Attachment { builtin: true }),
         seed(24, &IdentityTotals { bytes: 300, policies: 1, groups: 2, users: Some(300) }),
+        seed(25, &UserEpoch(1 << 48 | 7)),
+        seed(102, &StoredSetting(Bytes::from_static(b"{}"))),
     ];
     seeds.extend(samples::results().into_iter().map(|result| seed(6, &Kept(result))));
     seeds

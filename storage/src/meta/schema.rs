@@ -291,7 +291,10 @@ impl Keys {
     }
 
     /// A non-current version. Unversioned buckets have none; the place is theirs from the first day.
-    #[cfg_attr(not(test), expect(dead_code, reason = "written once buckets can be versioned"))]
+    #[cfg_attr(
+        not(any(test, feature = "fuzzing")),
+        expect(dead_code, reason = "written once buckets can be versioned")
+    )]
     pub(super) fn version(&self, bucket: BucketId, key: &[u8], version: VersionId) -> Key {
         let (index, position) = ((!version.log_index).to_be_bytes(), (!version.position).to_be_bytes());
         self.key(Cf::Versions, &[&bucket.0.to_be_bytes(), &escaped(key), &KEY_END, &index, &position])

@@ -1,127 +1,12 @@
 use bytes::Bytes;
 
 use super::super::command::{Outcome, Rejection};
-use super::super::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryState};
 use super::*;
-use crate::types::{
-    BucketId, ClusterId, ClusterSettings, DiskEntry, DiskState, Epoch, Generation, GroupEntry, GroupId, ManifestId,
-    NodeEntry, NodeId, Recovered, ReplicaId, UploadId,
+use crate::fuzz::samples::{
+    DISK, MANIFEST, OWNER, access_key, attributes, bucket, checksum, completed, directory_entry as entry, group, map,
+    part, policy, rights, upload, user, version,
 };
-
-fn checksum() -> Checksum {
-    Checksum { algorithm: ChecksumAlgorithm::Crc32c, kind: ChecksumKind::Composite, value: Bytes::from_static(b"wxyz") }
-}
-
-fn attributes() -> Attributes {
-    Attributes {
-        content_type: Some("text/plain".to_owned()),
-        cache_control: None,
-        content_disposition: Some("d".to_owned()),
-        content_encoding: None,
-        content_language: Some("l".to_owned()),
-        expires: None,
-        website_redirect: Some("/r".to_owned()),
-        user: vec![("k".to_owned(), "v".to_owned())],
-    }
-}
-
-fn version() -> VersionRecord {
-    VersionRecord {
-        version: VersionId { log_index: 300, position: 2 },
-        modified_ms: 1_700_000_000_000,
-        size: 1 << 40,
-        etag: ETag { md5: [0xab; 16], parts: Some(3) },
-        checksum: Some(checksum()),
-        owner: UserId([1; 16]),
-        attributes: attributes(),
-        body: Body::Manifest(ManifestId([2; 16])),
-    }
-}
-
-fn user() -> UserRecord {
-    UserRecord {
-        id: UserId([1; 16]),
-        name: "n".to_owned(),
-        display_name: "d".to_owned(),
-        access_key: "a".to_owned(),
-        secret_key: "s".to_owned(),
-        root: true,
-        created_ms: 5,
-    }
-}
-
-fn bucket() -> BucketRecord {
-    BucketRecord {
-        id: BucketId(7),
-        name: "b".to_owned(),
-        owner: UserId([1; 16]),
-        region: "r".to_owned(),
-        created_ms: 5,
-        sealed: true,
-    }
-}
-
-fn entry() -> DirectoryEntry {
-    DirectoryEntry {
-        name: "b".to_owned(),
-        id: BucketId(7),
-        group: GroupId(1),
-        owner: UserId([1; 16]),
-        region: "r".to_owned(),
-        created_ms: 5,
-        state: DirectoryState::Active,
-    }
-}
-
-fn part() -> PartRecord {
-    PartRecord {
-        number: 300,
-        id: ManifestId([2; 16]),
-        modified_ms: 5,
-        size: 6,
-        md5: [3; 16],
-        checksum: Some(checksum()),
-        body: Body::Empty,
-    }
-}
-
-fn map() -> ClusterMap {
-    ClusterMap {
-        cluster: ClusterId([1; 16]),
-        epoch: Epoch(2),
-        nodes: vec![NodeEntry { id: NodeId(3), address: "h:1".to_owned(), rack: "k".to_owned() }],
-        disks: vec![DiskEntry { id: DiskId([4; 16]), node: NodeId(3), weight: 100, state: DiskState::Draining }],
-        groups: vec![GroupEntry::new(GroupId(0), vec![(ReplicaId(5), DiskId([4; 16]))])],
-        generation: Generation::default().next(Recovered { id: 300, last: Epoch(1), first: Epoch(2) }),
-        settings: ClusterSettings { gc_grace_ms: Some(5), out_after_ms: Some(6) },
-    }
-}
-
-fn policies() -> Vec<String> {
-    vec!["p".to_owned()]
-}
-
-fn inline() -> Vec<(String, String)> {
-    vec![("i".to_owned(), "t".to_owned())]
-}
-
-fn access_key() -> AccessKey {
-    AccessKey {
-        access_key: "a".to_owned(),
-        secret_key: "s".to_owned(),
-        user: UserId([1; 16]),
-        description: "d".to_owned(),
-        created_ms: 5,
-        disabled: true,
-        expires_ms: Some(300),
-        policy: Some("p".to_owned()),
-    }
-}
-
-fn group() -> Group {
-    let members = vec![UserId([1; 16]), UserId([2; 16])];
-    Group { name: "g".to_owned(), created_ms: 5, members, policies: policies(), inline: inline() }
-}
+use crate::types::{ClusterSettings, Generation};
 
 /// Every stored value with the digest of its encoded form. A change here is a change of the format: it needs a new
 /// version of the value, and the old one stays readable.
@@ -161,26 +46,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         statistics,
         brought_ms: 25,
     };
-    let upload = UploadRecord {
-        id: UploadId([5; 16]),
-        key: "k".to_owned(),
-        owner: UserId([1; 16]),
-        initiated_ms: 5,
-        attributes: attributes(),
-        checksum: Some((ChecksumAlgorithm::Sha256, ChecksumKind::FullObject)),
-    };
-    let completed = CompletedUpload {
-        id: UploadId([5; 16]),
-        key: "k".to_owned(),
-        completed_ms: 5,
-        request_digest: [6; 32],
-        etag: ETag { md5: [7; 16], parts: None },
-        version: VersionId { log_index: 1, position: 0 },
-        size: 9,
-        checksum: None,
-    };
-    let part_entry =
-        PartEntry { number: 1, size: 5, body: Body::Manifest(ManifestId([2; 16])), checksum: Some(checksum()) };
+    let part_entry = PartEntry { number: 1, size: 5, body: Body::Manifest(MANIFEST), checksum: Some(checksum()) };
     vec![
         form(&version(), "2a199cba1f6265a4"),
         form(&Pointer { schema: 1, generation: 2 }, "f1f378c7efc66ada"),
@@ -196,15 +62,15 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&ChunkPage(vec![ChunkEntry { hash: [1; 32], len: 8 << 20 }]), "c24dd23423e1443d"),
         form(&PartPage(vec![part_entry]), "fdfde68968584298"),
         form(&UploadHandle { initiated_ms: 5 }, "741e00871976560e"),
-        form(&upload, "54ebae0990d42f9c"),
+        form(&upload(), "54ebae0990d42f9c"),
         form(&part(), "a138688d624233b4"),
-        form(&completed, "ad55f1391286d5d4"),
+        form(&completed(), "ad55f1391286d5d4"),
         form(&KeySuffix(Bytes::from_static(b"k")), "bed6d3e629450c81"),
         form(&Flag, "48fc721fbbc172e0"),
-        form(&StoredRepair { queued_ms: 5, known: vec![DiskId([4; 16])] }, "62a9a561d9a09951"),
+        form(&StoredRepair { queued_ms: 5, known: vec![DISK] }, "62a9a561d9a09951"),
         form(&map(), "292484c62d9ab079"),
         form(&user(), "e63c4b5ac0023a15"),
-        form(&UserId([1; 16]), "3eba2351eb9eb4d6"),
+        form(&OWNER, "3eba2351eb9eb4d6"),
         form(&entry(), "c61f74555c154e74"),
         form(&InlineBody(Bytes::from_static(b"raw")), "cf682934556ffea9"),
         form(&Kept(Ok(Outcome::Done)), "396eab8ebe8b2247"),
@@ -222,13 +88,10 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&UserEpoch(1 << 48 | 7), "206c39076d952358"),
         form(&Kept(Ok(Outcome::Settings(300))), "aa9d84cca1361f31"),
         form(&Kept(Err(Rejection::SettingsChanged)), "ae9c4fd83f6ea1d7"),
-        form(&UserRights { disabled: true, policies: policies(), inline: inline() }, "bb67e31e3173d43d"),
+        form(&rights(), "bb67e31e3173d43d"),
         form(&access_key(), "e91b89eec137804e"),
         form(&group(), "718bcd58c82682e3"),
-        form(
-            &NamedPolicy { name: "n".to_owned(), text: "t".to_owned(), created_ms: 5, updated_ms: 300 },
-            "2cf16d87eba8f8b3",
-        ),
+        form(&policy(), "2cf16d87eba8f8b3"),
         form(&Attachment { builtin: true }, "2022ec9d571ba774"),
         form(&IdentityTotals { bytes: 300, policies: 1, groups: 2, users: Some(300) }, "b34ecd9e2e36d6d9"),
         form(&Kept(Err(Rejection::InUse)), "3e9c8fe7061f1fd7"),

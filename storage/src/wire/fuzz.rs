@@ -14,7 +14,7 @@ use crate::meta::query::{
     GroupStatistics, ListEntry, ListFrom, ObjectAnswer, PartOfObject, UploadEntry, UploadState, UserTable, Wanted,
     WantedBytes,
 };
-use crate::meta::record::{ChunkSpan, RepairEntry};
+use crate::meta::record::{ChunkSpan, RepairEntry, Setting};
 use crate::meta::{Answer, Envelope, Outcome, Query, Rejection};
 use crate::types::{ChunkId, Epoch, GroupId, Life, NodeId, ReplicaId, Stamp};
 
@@ -96,7 +96,8 @@ fn queries() -> Vec<Query> {
         },
         Query::Parts { bucket, key, upload: UPLOAD, after: 9, limit: 1_000 },
         Query::Collectable { hashes: vec![[7; 32], [8; 32]] },
-        Query::UserTable { known: 300 },
+        Query::BucketSettings { bucket },
+        Query::UserTable { known: u64::MAX },
     ]
 }
 
@@ -125,6 +126,7 @@ fn answers() -> Vec<Answer> {
         Answer::Statistics(GroupStatistics::default()),
         Answer::Referrers([MANIFEST].into()),
         Answer::Collectable { referenced: vec![true, false], grace_ms: 300 },
+        Answer::BucketSettings { settings, values: vec![(Setting::Policy, bytes::Bytes::from_static(b"{}"))] },
         Answer::UserTable { epoch: 300, table: None },
         Answer::UserTable { epoch: 300, table: Some(Box::new(user_table())) },
         Answer::TooLarge,
@@ -145,7 +147,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
     fn seed<T: serde::Serialize>(kind: u8, value: &T) -> Vec<u8> {
         [vec![kind], encode(value).unwrap_or_default()].concat()
     }
-    let map = std::sync::Arc::new(samples::map());
+    let map = std::sync::Arc::new(samples::changing_map());
     let chunk = ChunkId { group: GroupId(1), hash: [7; 32] };
     let (node, place, disk) = (map.nodes[0].clone(), place(), disk());
     let leads = vec![(GroupId(1), ReplicaId(2), DISK)];
