@@ -79,11 +79,24 @@ impl Replica {
     }
 
     /// Why openraft has stopped, if it has, for whatever reason. One that is busy has not.
-    pub(super) async fn has_ended(&self) -> Option<Ended> {
-        let asked = self.raft.with_raft_state(|_| ());
-        let error = tokio::time::timeout(Duration::from_millis(200), asked).await.ok()?.err()?;
+    pub(super) fn has_ended(&self) -> Option<Ended> {
+        let mut metrics = self.raft.metrics();
+        // What openraft says last; then, that nobody is left to say more: so it is after a panic.
+        let mut is_gone = false;
+        while let Some(changed) = metrics.changed().now_or_never() {
+            is_gone = changed.is_err();
+            if is_gone {
+                break;
+            }
+        }
+        let stopped = metrics.borrow_watched().running_state.clone().err();
+        let why = match stopped {
+            Some(error) => error.to_string(),
+            None if is_gone => "it panicked".to_owned(),
+            None => return None,
+        };
         let broken = self.broken.get();
-        let why = broken.cloned().unwrap_or_else(|| error.to_string());
+        let why = broken.cloned().unwrap_or(why);
         let (group, replica, disk) = (self.group, self.id, self.disk.disk());
         Some(Ended { group, replica, disk, broken: broken.is_some(), why })
     }
@@ -255,9 +268,13 @@ impl Replica {
     pub(super) async fn stop(&self, stay: impl Fn(ReplicaId) -> bool) {
         self.hand_over(stay).await;
         self.stopped.store(true, Ordering::Release);
-        match tokio::time::timeout(STOP_TIMEOUT, self.raft.shutdown()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        // Never to be dropped half-way: openraft would lose its task's end then, and panic in whoever asks for it later,
+        // as the leader of the group does that has sent it entries.
+        let raft = self.raft.clone();
+        let ending = tokio::spawn(async move { raft.shutdown().await });
+        match tokio::time::timeout(STOP_TIMEOUT, ending).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error)) | Err(error)) => {
                 tracing::error!(group = %self.group, replica = %self.id, %error, "a replica did not end well");
             }
             // It waits for its disk. It is out of the registry, and nobody is led by it any more.

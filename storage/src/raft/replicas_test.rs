@@ -165,6 +165,30 @@ async fn a_leaders_disk_that_hangs_holds_nobody_up() {
     process.replicas.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_ended_only_when_its_disk_answered_again_is_sent_what_it_lacks() {
+    let mut process = Process::formed(&[1, 2, 3], settings()).await;
+    process.put(0).await;
+    let hanging = process.leader().expect("a leader");
+    let db = process.dbs.remove(&hanging).expect("its disk");
+    db.writer().hang(true);
+    process.replicas.leave_disk(disk(hanging)).await;
+    for number in 1..20 {
+        process.put(number).await;
+    }
+    let replicas = process.replicas.clone();
+    let removing = tokio::spawn(async move { replicas.remove_disk(disk(hanging)).await });
+    process.until("that it is left behind", |process| process.replicas.local_replicas().len() == 2).await;
+    db.writer().hang(false);
+    drop(db);
+    removing.await.unwrap();
+    process.start(hanging, Origin::Existing).await;
+    // Without another command: nothing but what it lacks has the leader send it anything.
+    process.until_caught_up(hanging).await;
+    assert_eq!(process.count_on(hanging), 20);
+    process.replicas.shutdown().await;
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -26,7 +26,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         round = round.wrapping_add(1);
         for replica in inner.all() {
             publish(&replica);
-            if let Some(ended) = replica.has_ended().await {
+            if let Some(ended) = replica.has_ended() {
                 let why = &ended.why;
                 tracing::error!(group = %replica.group, replica = %replica.id, why, "a replica has ended by itself");
                 inner.note_ended(ended);
