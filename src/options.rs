@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
+use cairn_gateway::acl::Ownership;
 use cairn_gateway::policy::Network;
 use clap::Args;
 use serde::{Deserialize, Deserializer};
@@ -166,6 +167,15 @@ pub struct Given {
     )]
     pub sigv2: Option<Switch>,
 
+    /// Whose objects are in new buckets, and whether these have ACLs.
+    #[arg(
+        long,
+        env = "CAIRN_OBJECT_OWNERSHIP",
+        value_name = "NAME",
+        help = "The object ownership of new buckets: BucketOwnerEnforced (no ACLs), BucketOwnerPreferred or ObjectWriter [default: BucketOwnerEnforced]"
+    )]
+    pub object_ownership: Option<String>,
+
     /// The most bytes of an object that go into one chunk.
     #[arg(long, env = "CAIRN_CHUNK_SIZE", value_name = "SIZE", help = "64KiB to 8MiB [default: 8MiB]")]
     #[serde(deserialize_with = "text")]
@@ -246,6 +256,7 @@ pub struct Settings {
     /// Nobody chose the region.
     pub any_region: bool,
     pub sigv2: bool,
+    pub object_ownership: Ownership,
     /// Bytes.
     pub chunk_size: usize,
     /// Bytes.
@@ -291,6 +302,7 @@ impl Given {
             domain: self.domain.or(other.domain),
             region: self.region.or(other.region),
             sigv2: self.sigv2.or(other.sigv2),
+            object_ownership: self.object_ownership.or(other.object_ownership),
             chunk_size: self.chunk_size.or(other.chunk_size),
             body_pool: self.body_pool.or(other.body_pool),
             cache: self.cache.or(other.cache),
@@ -329,6 +341,7 @@ impl Given {
             any_region: given.region.is_none(),
             region: given.region.unwrap_or_else(|| "us-east-1".to_owned()),
             sigv2: given.sigv2 != Some(Switch::Off),
+            object_ownership: object_ownership(given.object_ownership.as_deref())?,
             chunk_size: bytes(given.chunk_size, 8 << 20)?,
             body_pool: bytes(given.body_pool, 512 << 20)?,
             cache: bytes(given.cache, 256 << 20)?,
@@ -377,6 +390,11 @@ fn networks(given: &[String]) -> Result<Vec<Network>> {
     given.iter().map(network).collect()
 }
 
+fn object_ownership(given: Option<&str>) -> Result<Ownership> {
+    let named = |name: &str| Ownership::named(name).with_context(|| format!("object_ownership: there is no {name:?}"));
+    given.map_or(Ok(Ownership::default()), named)
+}
+
 /// A value that the file spells as the command line does: `"8MiB"`, `"24h"`.
 fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -410,6 +428,14 @@ mod tests {
         let given = given.resolve(None).unwrap();
         assert_eq!((given.any_region, given.sigv2), (false, false));
         assert!(toml::from_str::<Given>("sigv2 = 'perhaps'").is_err());
+    }
+
+    #[test]
+    fn the_object_ownership_of_new_buckets_is_one_of_three() {
+        let of = |text: &str| toml::from_str::<Given>(text).unwrap().resolve(None).map(|all| all.object_ownership);
+        assert_eq!(of("").unwrap(), Ownership::BucketOwnerEnforced);
+        assert_eq!(of("object_ownership = 'ObjectWriter'").unwrap(), Ownership::ObjectWriter);
+        assert!(of("object_ownership = 'Mine'").is_err());
     }
 
     #[test]

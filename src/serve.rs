@@ -159,6 +159,7 @@ fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
         sigv2: settings.sigv2,
         domains: settings.domains.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
+        object_ownership: settings.object_ownership,
     };
     Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
 }

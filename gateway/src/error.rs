@@ -82,6 +82,7 @@ codes! {
     NotImplemented 501 "A header you provided implies functionality that is not implemented";
     NotModified 304 "Not Modified";
     OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found";
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold";
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
     RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.";
@@ -91,6 +92,8 @@ codes! {
     SlowDown 503 "Please reduce your request rate.";
     /// Ours: the disks have no room for new data. 503, so that clients try again.
     StorageFull 503 "The storage has no room for new data. Delete something, or add a disk.";
+    UnexpectedContent 400 "This request contains unsupported content.";
+    UnresolvableGrantByEmailAddress 400 "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
     /// Of the admin API.
     DeleteConflict 409 "It is in use: attached to somebody, or not empty.";

@@ -10,12 +10,13 @@ use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection, RootComman
 use cairn_storage::types::{ROOT_GROUP, UserId};
 use parking_lot::Mutex;
 
+use crate::acl::{Acl, Grantee, Ownership, invalid_id};
 use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::data::DataPath;
 use crate::document::Documents;
 use crate::error::{Code, S3Error};
-use crate::gate::{Bucket, Caller, Pass};
+use crate::gate::{Bucket, Caller, Identity, Pass};
 use crate::policy::Network;
 use crate::users::{Known, Users};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub domains: Vec<String>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. None by default.
     pub trusted_proxies: Vec<Network>,
+    /// That of new buckets, where who makes them says nothing. `BucketOwnerEnforced` by default.
+    pub object_ownership: Ownership,
 }
 
 impl Default for Settings {
@@ -58,6 +61,7 @@ impl Default for Settings {
             sigv2: true,
             domains: vec!["localhost".to_owned()],
             trusted_proxies: Vec::new(),
+            object_ownership: Ownership::default(),
         }
     }
 }
@@ -125,6 +129,27 @@ impl Gateway {
     pub async fn display_name(&self, id: UserId) -> Result<String, S3Error> {
         let user = self.0.users.find_by_id(id).await?;
         Ok(user.map(|user| user.display_name.clone()).unwrap_or_default())
+    }
+
+    /// Whether all users are there whom a list names.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for the first who is not.
+    pub(crate) async fn check_grantees(&self, list: &Acl) -> Result<(), S3Error> {
+        let mut is_asked = false;
+        for (grantee, _) in &list.0 {
+            let Grantee::User(id) = grantee else { continue };
+            let mut user = self.0.users.find_by_id(*id).await?;
+            if user.is_none() && !std::mem::replace(&mut is_asked, true) {
+                // They may have come by way of another gateway a moment ago.
+                self.0.users.refresh().await;
+                user = self.0.users.find_by_id(*id).await?;
+            }
+            if user.is_none() && *id != Identity::anonymous().id {
+                return Err(invalid_id(&id.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what is known of users, after a change of our own: the next request knows what was changed. Where the root

@@ -2,6 +2,7 @@
 //!
 //! Reaches the cluster through `cairn_storage::client` only.
 
+pub mod acl;
 pub mod admin;
 pub mod auth;
 mod budget;

@@ -167,6 +167,8 @@ pub static ROWS: &[Row] = &[
     Row::new(O::PutBucketOwnershipControls, "PUT", Bucket, "ownershipControls")
         .needs(&["s3:PutBucketOwnershipControls"]).reads(16 << 10)
         .by(bucket!(bucket::put_bucket_ownership_controls::handle)),
+    Row::new(O::DeleteBucketOwnershipControls, "DELETE", Bucket, "ownershipControls")
+        .needs(&["s3:PutBucketOwnershipControls"]).by(bucket!(bucket::delete_bucket_ownership_controls::handle)),
     Row::new(O::ListObjectsV2, "GET", Bucket, "").told_by(Mark::Value("list-type", "2")).needs(LIST_BUCKET)
         .by(bucket!(bucket::list_objects_v2::handle)),
     Row::new(O::ListObjects, "GET", Bucket, "").needs(LIST_BUCKET).by(bucket!(bucket::list_objects::handle)),
@@ -270,7 +272,6 @@ pub static ROWS: &[Row] = &[
     Row::new(O::PutBucketNotificationConfiguration, "PUT", Bucket, "notification"),
     Row::new(O::GetObjectLockConfiguration, "GET", Bucket, "object-lock"),
     Row::new(O::PutObjectLockConfiguration, "PUT", Bucket, "object-lock"),
-    Row::new(O::DeleteBucketOwnershipControls, "DELETE", Bucket, "ownershipControls"),
     Row::new(O::DeleteBucketReplication, "DELETE", Bucket, "replication"),
     Row::new(O::GetBucketReplication, "GET", Bucket, "replication"),
     Row::new(O::PutBucketReplication, "PUT", Bucket, "replication"),

@@ -17,7 +17,7 @@ fn raw(without: &'static [char]) -> impl Strategy<Value = String> {
         1 => any::<u8>().prop_map(|byte| format!("%{byte:02x}")),
     ];
     // What no server's parser lets through.
-    let never = ['?', '#', '<', '>', '`', '\\', '^'];
+    let never = ['?', '#', '<', '>', '`', '\\', '^', '"'];
     prop::collection::vec(piece, 0..20).prop_map(move |pieces| pieces.concat().replace(never, "").replace(without, ""))
 }
 

@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use cairn_storage::meta::record::{DirectoryEntry, Setting};
+use cairn_storage::meta::record::{DirectoryEntry, Label, Setting, VersionRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{BucketId, UserId};
 use http::HeaderValue;
@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 
 use super::bucket::Bucket;
 use super::circumstances::Circumstances;
+use super::judge::Verdict;
 use super::{Caller, Pass, check_owner, judge};
+use crate::acl::{Acl, Asked};
 use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, no_such_bucket, unexpected};
 use crate::operation::Version;
@@ -172,7 +174,11 @@ impl Access {
 
     /// The error for a key that is not there: who may not list the bucket does not learn that.
     pub async fn missing(&self, no_such_key: S3Error) -> S3Error {
-        let may_list = |found: &Bucket| self.judge(found, LIST, "", self.circumstances.version()).is_ok();
+        // As a list would be asked for that has this key alone.
+        let circumstances = self.circumstances.with_prefix(&self.key);
+        let context = circumstances.context(&self.gateway.settings().trusted_proxies);
+        let may_list =
+            |found: &Bucket| judge::of_bucket(&self.caller, LIST, found, "", || &context) == Verdict::Allowed;
         if may_list(&self.found()) {
             return no_such_key;
         }
@@ -181,6 +187,35 @@ impl Access {
             Ok(_) => Code::AccessDenied.into(),
             Err(error) => error,
         }
+    }
+
+    /// Whether the list may be asked for that a request asks for, and whether those whom it names are there.
+    ///
+    /// # Errors
+    /// `AccessControlListNotSupported`, `AccessDenied`, and `InvalidArgument` for who is no user.
+    pub async fn admit_acl(&self, asked: &Asked) -> Result<(), S3Error> {
+        if *asked == Asked::Nothing {
+            return Ok(());
+        }
+        let check = |found: &Bucket| {
+            found.check_acl(asked)?;
+            match found.ownership.has_acls() {
+                true => self.judge(found, "s3:PutObjectAcl", &self.key, self.circumstances.version()),
+                false => Ok(()),
+            }
+        };
+        if check(&self.found()).is_err() {
+            check(&*self.settings().await?)?;
+        }
+        match asked {
+            Asked::Grants(list) => self.gateway.check_grantees(list).await,
+            Asked::Nothing | Asked::Canned(_) => Ok(()),
+        }
+    }
+
+    /// Whose an object is that is put now, and its label: as the bucket was last found.
+    pub fn take_in(&self, asked: &Asked) -> (UserId, Option<Bytes>) {
+        self.found().take_in(self.caller.id, asked)
     }
 
     /// Asks the bucket's group. What is known of the bucket is only a hint: where the group does not know its id, the root
@@ -198,6 +233,9 @@ impl Access {
                 // The answer is of that bucket, and so must be what it is judged by.
                 Some(now) if now != *epoch && self.judge_again(&known).await?.entry.id != entry.id => continue,
                 _ => {}
+            }
+            if let Some(object) = object_in(&answer) {
+                self.judge_object(&self.found(), object)?;
             }
             return Ok((known.entry.clone(), answer));
         }
@@ -222,6 +260,27 @@ impl Access {
         let known = source.found();
         let judged = (known.entry.id, known.epoch.unwrap_or(u64::MAX));
         self.command_for(Some(judged), |bucket| Ok(command(bucket.entry.id))).await
+    }
+
+    /// The same for one that was made by the settings of the bucket as it was found so: `Rejection::SettingsChanged` comes
+    /// back where they are others by now, and all was judged anew.
+    pub async fn command_as(
+        &self,
+        found: &Bucket,
+        command: impl Fn(BucketId) -> Command,
+    ) -> Result<Result<Outcome, Rejection>, S3Error> {
+        let (entry, epoch) = (&found.entry, found.epoch.unwrap_or(u64::MAX));
+        let client = self.gateway.client(self.pass());
+        let result = client.command_judged_by(vec![(entry.id, epoch)], entry.group, command(entry.id)).await?;
+        match &result {
+            Err(Rejection::UnknownBucket) => {
+                self.find_again(found).await?;
+                return Ok(Err(Rejection::SettingsChanged));
+            }
+            Err(Rejection::SettingsChanged) => drop(self.judge_again(found).await?),
+            _ => {}
+        }
+        Ok(result)
     }
 
     /// The same, of what the bucket's settings have a say in.
@@ -281,7 +340,8 @@ impl Access {
         self.besides.lock().clear();
     }
 
-    fn found(&self) -> Arc<Bucket> {
+    /// The bucket and its settings, as it was last found.
+    pub fn found(&self) -> Arc<Bucket> {
         self.found.lock().clone()
     }
 
@@ -324,8 +384,40 @@ impl Access {
             true => self.context.get_or_init(|| self.circumstances.context(proxies)),
             false => other.get_or_init(|| self.circumstances.with_version(version.clone()).context(proxies)),
         };
-        let allowed = judge::of_bucket(&self.caller, action, found, key, context);
-        if allowed { Ok(()) } else { Err(Code::AccessDenied.into()) }
+        match judge::of_bucket(&self.caller, action, found, key, context) {
+            // What it comes to is seen when the object is: see `query`.
+            Verdict::Allowed | Verdict::OfObject => Ok(()),
+            Verdict::Denied => Err(Code::AccessDenied.into()),
+        }
+    }
+
+    /// Judges by an object what its list decides of all that was asked for.
+    fn judge_object(&self, found: &Bucket, object: &VersionRecord) -> Result<(), S3Error> {
+        if !found.ownership.has_acls() {
+            return Ok(());
+        }
+        let list = Acl::decode(object.attributes.label(Label::Acl), object.owner);
+        let context =
+            || self.context.get_or_init(|| self.circumstances.context(&self.gateway.settings().trusted_proxies));
+        let allowed = |action: &str| {
+            !judge::is_of_object(found, action, &self.key)
+                || judge::of_object(&self.caller, action, found, (&self.key, (object.owner, &list)), context)
+        };
+        let besides = self.besides.lock();
+        let besides = besides.iter().filter(|(_, key, _)| *key == self.key).map(|(action, ..)| *action);
+        match self.actions.iter().copied().chain(besides).all(allowed) {
+            true => Ok(()),
+            false => Err(Code::AccessDenied.into()),
+        }
+    }
+}
+
+/// The object that an answer is about.
+fn object_in(answer: &Answer) -> Option<&VersionRecord> {
+    match answer {
+        Answer::Object { object, .. } => object.as_ref().map(|object| &object.record),
+        Answer::ObjectParts { record, .. } => record.as_deref(),
+        _ => None,
     }
 }
 

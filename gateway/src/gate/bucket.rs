@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cairn_storage::meta::record::{DirectoryEntry, DirectoryState, Setting};
 use cairn_storage::meta::{Answer, Query};
-use cairn_storage::types::Stamp;
+use cairn_storage::types::{Stamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::Pass;
-use crate::error::S3Error;
+use super::{Identity, Pass};
+use crate::acl::{Acl, Asked, Canned, Ownership, Who};
+use crate::error::{Code, S3Error};
 use crate::gateway::{Gateway, no_such_bucket, unexpected};
 use crate::policy::{Kind, Policy, is_public};
 
@@ -47,6 +48,9 @@ pub struct Bucket {
     /// Whether the policy allows anything to the public.
     pub is_public: bool,
     pub block: Option<PublicAccessBlock>,
+    pub ownership: Ownership,
+    /// Counts only where there are lists.
+    pub acl: Acl,
     asked: Instant,
     /// The cluster's generation when it was asked for: after a recovery the same epoch may be of other settings.
     generation: Stamp,
@@ -98,7 +102,53 @@ impl Bucket {
             of(Setting::PublicAccessBlock).map(|json| serde_json::from_slice(json).unwrap_or(PublicAccessBlock::ALL));
         let is_public = policy.as_ref().is_some_and(is_public);
         let owner = entry.owner.to_string();
-        Self { entry, owner, epoch, policy, is_public, block, asked, generation }
+        let ownership = Ownership::decode(of(Setting::OwnershipControls));
+        let acl = Acl::decode(of(Setting::Acl), entry.owner);
+        Self { entry, owner, epoch, policy, is_public, block, ownership, acl, asked, generation }
+    }
+
+    /// Whether a list may be asked for of the bucket, or of what is put into it.
+    ///
+    /// # Errors
+    /// `AccessControlListNotSupported` where there are none, `AccessDenied` for what would be public where that is blocked.
+    pub fn check_acl(&self, asked: &Asked) -> Result<(), S3Error> {
+        if !self.ownership.has_acls() {
+            return if asked.is_owners() { Ok(()) } else { Err(Code::AccessControlListNotSupported.into()) };
+        }
+        let is_public = match asked {
+            Asked::Nothing => false,
+            Asked::Canned(canned) => canned.list(self.entry.owner, self.entry.owner).is_public(),
+            Asked::Grants(list) => list.is_public(),
+        };
+        if is_public && self.block.is_some_and(|block| block.block_public_acls) {
+            return Err(Code::AccessDenied.into());
+        }
+        Ok(())
+    }
+
+    /// Whose an object is that somebody puts, and its list in the form in which it is kept. What may not be asked for is
+    /// left out.
+    pub fn take_in(&self, writer: UserId, asked: &Asked) -> (UserId, Option<Bytes>) {
+        let bucket_owner = self.entry.owner;
+        let for_bucket_owner = *asked == Asked::Canned(Canned::BucketOwnerFullControl);
+        let owner = match self.ownership {
+            Ownership::BucketOwnerEnforced => return (bucket_owner, None),
+            Ownership::BucketOwnerPreferred if for_bucket_owner => bucket_owner,
+            Ownership::BucketOwnerPreferred | Ownership::ObjectWriter | Ownership::Unset => writer,
+        };
+        let list = match asked {
+            _ if self.check_acl(asked).is_err() => None,
+            Asked::Nothing => None,
+            Asked::Canned(canned) => canned.list(owner, bucket_owner).encode(owner),
+            Asked::Grants(list) => list.encode(owner),
+        };
+        (owner, list)
+    }
+
+    /// How a caller is known to lists.
+    pub(super) fn who(&self, caller: &Identity) -> Who {
+        let ignore_public = self.block.is_some_and(|block| block.ignore_public_acls);
+        Who { user: (!caller.is_anonymous()).then_some(caller.id), ignore_public }
     }
 
     /// Whether it was asked for a moment ago.
@@ -113,14 +163,22 @@ impl Bucket {
 
     /// What it takes to remember it, in KiB.
     pub fn weight(&self) -> usize {
-        1 + self.policy.as_ref().map_or(0, |policy| policy.text().len() / 128)
+        1 + self.policy.as_ref().map_or(0, |policy| policy.text().len() / 128) + self.acl.0.len() / 32
     }
 }
 
 #[cfg(test)]
 impl Bucket {
     /// A bucket `b`.
-    pub fn of_user(owner: cairn_storage::types::UserId, policy: Option<&str>, block: Option<&str>) -> Self {
+    pub fn of_user(owner: UserId, policy: Option<&str>, block: Option<&str>) -> Self {
+        let set = [(Setting::Policy, policy), (Setting::PublicAccessBlock, block)];
+        let value = |(setting, text): (Setting, Option<&str>)| Some((setting, Bytes::from(text?.to_owned())));
+        let values: Vec<_> = set.into_iter().filter_map(value).collect();
+        Self::with(owner, &values)
+    }
+
+    /// The same, with these settings.
+    pub fn with(owner: UserId, values: &[(Setting, Bytes)]) -> Self {
         use cairn_storage::types::{BucketId, GroupId};
         let entry = DirectoryEntry {
             name: "b".to_owned(),
@@ -131,9 +189,6 @@ impl Bucket {
             created_ms: 0,
             state: DirectoryState::Active,
         };
-        let set = [(Setting::Policy, policy), (Setting::PublicAccessBlock, block)];
-        let value = |(setting, text): (Setting, Option<&str>)| Some((setting, Bytes::from(text?.to_owned())));
-        let values: Vec<_> = set.into_iter().filter_map(value).collect();
-        Self::read(Arc::new(entry), Some(1), &values, (Instant::now(), Stamp::default()))
+        Self::read(Arc::new(entry), Some(1), values, (Instant::now(), Stamp::default()))
     }
 }

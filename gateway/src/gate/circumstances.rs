@@ -87,6 +87,8 @@ pub struct Circumstances {
     version: Version,
     /// Whether an object comes of it, and not a part of one or an upload; `None` where that is not asked.
     creates: Option<bool>,
+    /// In the place of the parameter.
+    prefix: Option<String>,
 }
 
 impl Circumstances {
@@ -99,13 +101,13 @@ impl Circumstances {
             _ => None,
         };
         let (headers, query) = (headers.clone(), query.clone());
-        Self { headers, query, signature: *signature, peer: *peer, version, creates }
+        Self { headers, query, signature: *signature, peer: *peer, version, creates, prefix: None }
     }
 
     /// Of no request, but from somewhere.
     pub fn from(peer: Option<IpAddr>) -> Self {
         let (headers, query) = (Arc::default(), Arc::default());
-        Self { headers, query, signature: None, peer, version: Version::Current, creates: None }
+        Self { headers, query, signature: None, peer, version: Version::Current, creates: None, prefix: None }
     }
 
     pub fn version(&self) -> &Version {
@@ -115,6 +117,11 @@ impl Circumstances {
     /// The same request, of another version.
     pub fn with_version(&self, version: Version) -> Self {
         Self { version, ..self.clone() }
+    }
+
+    /// The same request, as if it asked for a list with this prefix.
+    pub fn with_prefix(&self, prefix: &str) -> Self {
+        Self { prefix: Some(prefix.to_owned()), ..self.clone() }
     }
 
     /// Whether no value is longer than policies are asked of, as each of their patterns is held against it.
@@ -159,7 +166,8 @@ impl Circumstances {
         context.push("s3:resourceaccount", ACCOUNT);
         context.push("aws:viaawsservice", false);
         for (parameter, key) in PARAMETERS {
-            if let Some(value) = self.query.get(parameter) {
+            let instead = self.prefix.as_deref().filter(|_| *parameter == "prefix");
+            if let Some(value) = instead.or_else(|| self.query.get(parameter)) {
                 context.push(*key, value.to_owned());
             }
         }

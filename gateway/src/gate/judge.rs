@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use cairn_storage::types::UserId;
+
 use super::Identity;
 use super::bucket::Bucket;
 use super::identity::ACCOUNT;
+use crate::acl::{Acl, Permission};
 use crate::policy::{Asked, Because, Context, Decision, Grounds, Owner, Policy, Source, decide};
 
 /// The action on keys of an operation that names none before its body is read, DeleteObjects; and what it comes to where
@@ -20,6 +23,18 @@ pub struct Explained {
     pub statement: Option<String>,
 }
 
+/// What is said of an action before the object is known that it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    Denied,
+    /// Nothing denies it; whose the object is, and its list, decide.
+    OfObject,
+}
+
+/// An object: whose it is, and its list.
+pub type Of<'a> = (UserId, &'a Acl);
+
 /// Judges an action on a bucket, or, where `key` is not empty, on a key in it. `context` is asked for where there are
 /// policies only.
 pub fn of_bucket<'c>(
@@ -28,17 +43,44 @@ pub fn of_bucket<'c>(
     found: &Bucket,
     key: &str,
     context: impl FnOnce() -> &'c Context<'c>,
-) -> bool {
-    about_bucket(caller, action, found, key, context, |decision, _| decision.allowed)
+) -> Verdict {
+    let waits = is_of_object(found, action, key);
+    match (about_bucket(caller, action, found, (key, None), context, |decision, _| decision.allowed), waits) {
+        (false, _) => Verdict::Denied,
+        (true, false) => Verdict::Allowed,
+        (true, true) => Verdict::OfObject,
+    }
 }
 
-/// The same, with the reason.
-pub fn explain(caller: &Identity, action: &str, found: &Bucket, key: &str, context: &Context<'_>) -> Explained {
+/// Whether an action is judged by the object that it is on.
+pub fn is_of_object(found: &Bucket, action: &str, key: &str) -> bool {
+    found.ownership.has_acls() && !key.is_empty() && Permission::of_object(action).is_some()
+}
+
+/// Judges an action on an object, of which `of_bucket` said that the object decides.
+pub fn of_object<'c>(
+    caller: &Identity,
+    action: &str,
+    found: &Bucket,
+    (key, object): (&str, Of<'_>),
+    context: impl FnOnce() -> &'c Context<'c>,
+) -> bool {
+    about_bucket(caller, action, found, (key, Some(object)), context, |decision, _| decision.allowed)
+}
+
+/// The same as either, with the reason.
+pub fn explain(
+    caller: &Identity,
+    action: &str,
+    found: &Bucket,
+    on: (&str, Option<Of<'_>>),
+    context: &Context<'_>,
+) -> Explained {
     about_bucket(
         caller,
         action,
         found,
-        key,
+        on,
         || context,
         |decision, grounds| {
             let statement = match decision.because {
@@ -66,18 +108,29 @@ fn about_bucket<'c, T>(
     caller: &Identity,
     action: &str,
     found: &Bucket,
-    key: &str,
+    (key, object): (&str, Option<Of<'_>>),
     context: impl FnOnce() -> &'c Context<'c>,
     then: impl FnOnce(&Decision<'_>, &Grounds<'_>) -> T,
 ) -> T {
     let rights = caller.rights();
     let layer = rights.narrowing.as_deref();
+    // What the owner of the bucket allows is about what is the owner's.
+    let others = object.filter(|(owner, _)| *owner != found.entry.owner);
+    let other = others.map(|(owner, _)| owner.to_string());
     let grounds = Grounds {
         user: &rights.user,
         groups: &rights.groups,
         narrowing: layer.as_slice(),
-        bucket: found.policy.as_ref(),
-        owner: Some(Owner { account: ACCOUNT, canonical_id: &found.owner }),
+        bucket: if others.is_none() { found.policy.as_ref() } else { None },
+        owner: Some(Owner { account: ACCOUNT, canonical_id: other.as_ref().unwrap_or(&found.owner) }),
+    };
+    let who = found.who(caller);
+    let granted = || match (object, Permission::of_object(action)) {
+        _ if !found.ownership.has_acls() => false,
+        (Some((_, list)), Some(wanted)) => list.grants(who, wanted),
+        // It is yet to be seen.
+        (None, Some(_)) => !key.is_empty(),
+        (_, None) => Permission::of_bucket(action).is_some_and(|wanted| found.acl.grants(who, wanted)),
     };
     let denied = Decision { allowed: false, because: Because::Nothing };
     let restricted = found.is_public && found.block.is_some_and(|block| block.restrict_public_buckets);
@@ -88,7 +141,7 @@ fn about_bucket<'c, T>(
     let nothing = Context::new();
     if found.policy.is_none() && rights.is_empty() {
         let asked = Asked { principal: &principal, action, resource: "", context: &nothing };
-        return then(&decide(&asked, &grounds, || false), &grounds);
+        return then(&decide(&asked, &grounds, granted), &grounds);
     }
     if key.is_empty() && action == OF_LATER_KEYS[0] {
         // Each key is judged by itself. Whose keys are all denied need not send them.
@@ -98,6 +151,7 @@ fn about_bucket<'c, T>(
             () if caller.is_root() => Because::Root,
             () if caller.id == found.entry.owner => Because::Owner,
             () if own.chain(grounds.bucket).any(could) => Because::SomeKeys,
+            () if granted() => Because::Acl,
             () => Because::Nothing,
         };
         return then(&Decision { allowed: because != Because::Nothing, because }, &grounds);
@@ -107,7 +161,7 @@ fn about_bucket<'c, T>(
         key => format!("arn:aws:s3:::{}/{key}", found.entry.name),
     };
     let asked = Asked { principal: &principal, action, resource: &resource, context: context() };
-    then(&decide(&asked, &grounds, || false), &grounds)
+    then(&decide(&asked, &grounds, granted), &grounds)
 }
 
 /// Judges what is about no bucket, or about one that is yet to be made: every user may do it with what is theirs, unless a

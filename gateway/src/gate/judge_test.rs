@@ -1,7 +1,8 @@
-use cairn_storage::meta::record::UserRecord;
+use cairn_storage::meta::record::{Setting, UserRecord};
 use cairn_storage::types::UserId;
 
 use super::*;
+use crate::acl::{Canned, Ownership};
 use crate::gate::rights::Rights;
 use crate::policy::Kind;
 
@@ -24,7 +25,7 @@ fn bucket(policy: Option<&str>, block: Option<&str>) -> Bucket {
 
 fn may(caller: &Identity, action: &str, found: &Bucket, key: &str) -> bool {
     let context = Context::new();
-    of_bucket(caller, action, found, key, || &context)
+    of_bucket(caller, action, found, key, || &context) == Verdict::Allowed
 }
 
 const PUBLIC: &str = r#"{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:*",
@@ -111,7 +112,7 @@ fn a_users_own_policies_open_other_buckets_and_close_the_own() {
     assert!(!may(&with(&user(1, "anna", false), &denied, None), "s3:GetObject", &found, "k"));
     assert!(may(&with(&user(1, "root", true), &denied, None), "s3:GetObject", &found, "k"), "they do not bind root");
     let context = Context::new();
-    let explained = explain(&reader, "s3:GetObject", &found, "k", &context);
+    let explained = explain(&reader, "s3:GetObject", &found, ("k", None), &context);
     assert!(explained.allowed && explained.statement.unwrap().contains("s3:GetObject"), "{}", explained.because);
 }
 
@@ -146,4 +147,82 @@ fn the_admin_api_is_for_root_by_a_key_that_nothing_narrows() {
     assert!(admit(root.clone()));
     assert!(!admit(with(&root, "", Some(&allows("s3:*")))));
     assert!(!admit(with(&user(2, "ben", false), &allows("*"), None)));
+}
+
+/// A bucket `b` of user 1 with lists, one of them its own.
+fn listed(own: Canned, policy: Option<&str>, block: Option<&str>) -> Bucket {
+    let owner = UserId([1; 16]);
+    let set = [
+        (Setting::OwnershipControls, Ownership::ObjectWriter.encode()),
+        (Setting::Acl, own.list(owner, owner).encode(owner)),
+        (Setting::Policy, policy.map(|text| text.to_owned().into())),
+        (Setting::PublicAccessBlock, block.map(|text| text.to_owned().into())),
+    ];
+    let values: Vec<_> = set.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect();
+    Bucket::with(owner, &values)
+}
+
+/// Whether somebody may do something with an object of a user with a list.
+fn may_object(caller: &Identity, action: &str, found: &Bucket, owner: u8, list: Canned) -> bool {
+    let context = Context::new();
+    let owner = UserId([owner; 16]);
+    let list = list.list(owner, found.entry.owner);
+    match of_bucket(caller, action, found, "k", || &context) {
+        Verdict::OfObject => of_object(caller, action, found, ("k", (owner, &list)), || &context),
+        verdict => verdict == Verdict::Allowed,
+    }
+}
+
+#[test]
+fn an_object_is_its_owners_and_whose_its_list_names() {
+    let (anna, ben, carl) = (user(1, "anna", false), user(2, "ben", false), user(4, "carl", false));
+    let (root, nobody) = (user(3, "root", true), Identity::anonymous());
+    let found = listed(Canned::Private, None, None);
+    // Ben's object in Anna's bucket.
+    let may = |caller: &Identity, action, list| may_object(caller, action, &found, 2, list);
+    for action in ["s3:GetObject", "s3:GetObjectAcl", "s3:PutObjectAcl"] {
+        assert!(may(&ben, action, Canned::Private) && may(&root, action, Canned::Private), "{action}");
+        assert!(!may(&anna, action, Canned::Private), "{action} is not the bucket's owner's");
+        assert!(may(&anna, action, Canned::BucketOwnerFullControl), "{action}");
+        assert!(!may(&carl, action, Canned::BucketOwnerFullControl) && !may(&nobody, action, Canned::Private));
+    }
+    assert!(may(&nobody, "s3:GetObject", Canned::PublicRead) && may(&carl, "s3:GetObject", Canned::AuthenticatedRead));
+    assert!(!may(&nobody, "s3:GetObject", Canned::AuthenticatedRead));
+    assert!(!may(&nobody, "s3:GetObjectAcl", Canned::PublicRead) && !may(&carl, "s3:PutObjectAcl", Canned::PublicRead));
+    let ignoring = listed(Canned::Private, None, Some(r#"{"IgnorePublicAcls": true}"#));
+    assert!(!may_object(&nobody, "s3:GetObject", &ignoring, 2, Canned::PublicRead));
+    assert!(may_object(&ben, "s3:GetObject", &ignoring, 2, Canned::PublicRead));
+}
+
+#[test]
+fn a_bucket_policy_gives_what_is_the_bucket_owners_and_denies_all() {
+    let (carl, nobody) = (user(4, "carl", false), Identity::anonymous());
+    let found = listed(Canned::Private, Some(PUBLIC), None);
+    assert!(may_object(&nobody, "s3:GetObject", &found, 1, Canned::Private));
+    assert!(!may_object(&nobody, "s3:GetObject", &found, 2, Canned::Private));
+    let denying = PUBLIC.replace("Allow", "Deny");
+    let found = listed(Canned::PublicReadWrite, Some(&denying), None);
+    assert!(!may_object(&carl, "s3:GetObject", &found, 2, Canned::PublicRead));
+    assert!(!may_object(&user(2, "ben", false), "s3:GetObject", &found, 2, Canned::Private), "its owner neither");
+    assert!(!may(&carl, "s3:PutObject", &found, "k"));
+}
+
+#[test]
+fn a_buckets_list_is_about_the_bucket() {
+    let (ben, nobody) = (user(2, "ben", false), Identity::anonymous());
+    let found = listed(Canned::PublicReadWrite, None, None);
+    for (action, key) in
+        [("s3:ListBucket", ""), ("s3:PutObject", "k"), ("s3:DeleteObject", "k"), ("s3:DeleteObject", "")]
+    {
+        assert!(may(&ben, action, &found, key) && may(&nobody, action, &found, key), "{action}");
+    }
+    for action in ["s3:GetBucketAcl", "s3:PutBucketAcl", "s3:DeleteBucket", "s3:PutBucketPolicy"] {
+        assert!(!may(&ben, action, &found, "") && !may(&nobody, action, &found, ""), "{action}");
+    }
+    assert!(!may_object(&ben, "s3:GetObject", &found, 1, Canned::Private), "it gives no object");
+    // Where there are no lists one that was left behind says nothing.
+    let owner = UserId([1; 16]);
+    let list = Canned::PublicReadWrite.list(owner, owner).encode(owner).unwrap();
+    let without = Bucket::with(owner, &[(Setting::Acl, list)]);
+    assert!(!may(&ben, "s3:ListBucket", &without, "") && !may(&nobody, "s3:PutObject", &without, "k"));
 }

@@ -15,6 +15,9 @@ mod rights;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use cairn_storage::meta::query::Wanted;
+use cairn_storage::meta::record::Label;
+use cairn_storage::meta::{Answer, Query};
 use cairn_storage::types::UserId;
 use http::HeaderValue;
 
@@ -25,6 +28,7 @@ pub use self::circumstances::is_key;
 pub use self::identity::{ACCOUNT, Caller, Identity};
 pub use self::judge::Explained;
 pub use self::rights::{Library, Rights};
+use crate::acl::Acl;
 use crate::error::{Code, S3Error};
 use crate::gateway::Gateway;
 use crate::operation::Version;
@@ -139,7 +143,21 @@ pub async fn explain(
 ) -> Result<Explained, S3Error> {
     let found = Bucket::find(gateway, bucket).await?;
     let context = Circumstances::from(from).context(&[]);
-    Ok(judge::explain(caller, action, &found, key, &context))
+    if judge::is_of_object(&found, action, key) {
+        let query = Query::Object { bucket: found.entry.id, key: key.to_owned(), wanted: Wanted::Nothing, limit: 1 };
+        let answer = gateway.client(Pass(())).query(found.entry.group, query).await?;
+        if let Answer::Object { object: Some(object), .. } = answer {
+            let (owner, attributes) = (object.record.owner, object.record.attributes);
+            let list = Acl::decode(attributes.label(Label::Acl), owner);
+            let denied = judge::explain(caller, action, &found, (key, None), &context);
+            // A denial is the bucket's, whosever the object is.
+            return Ok(match denied.allowed {
+                true => judge::explain(caller, action, &found, (key, Some((owner, &list))), &context),
+                false => denied,
+            });
+        }
+    }
+    Ok(judge::explain(caller, action, &found, (key, None), &context))
 }
 
 fn check_owner(expected: &HeaderValue, owner: UserId) -> Result<(), S3Error> {

@@ -24,18 +24,6 @@ const OTHER_STORAGE_CLASSES: &[&str] = &[
     "FSX_ONTAP",
 ];
 
-/// Canned ACLs that say what holds where the bucket's owner owns everything in it, as in every bucket here.
-const OWNERS_ACLS: &[&str] = &["", "private", "bucket-owner-full-control"];
-
-const OTHER_ACLS: &[&str] = &[
-    "public-read",
-    "public-read-write",
-    "authenticated-read",
-    "aws-exec-read",
-    "bucket-owner-read",
-    "log-delivery-write",
-];
-
 /// Starts of the names of headers that are not built.
 const NOT_BUILT: &[&str] = &[
     "x-amz-server-side-encryption",
@@ -73,6 +61,11 @@ const READ: &[&str] = &[
     "x-amz-copy-source-if-unmodified-since",
     "x-amz-copy-source-range",
     "x-amz-expected-bucket-owner",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
     "x-amz-if-match-last-modified-time",
     "x-amz-if-match-size",
     "x-amz-max-parts",
@@ -102,8 +95,6 @@ pub fn check(row: &Row, headers: &HeaderMap) -> Result<(), S3Error> {
             continue;
         }
         match name {
-            "x-amz-acl" => check_acl(row, value)?,
-            _ if name.starts_with("x-amz-grant-") => return Err(no_acls(row)),
             "x-amz-storage-class" => check_storage_class(value)?,
             "x-amz-bucket-namespace" if value.as_bytes() != b"global" => return Err(not_built(name)),
             // No tags at all is what every object has.
@@ -131,6 +122,13 @@ fn reads(row: &Row, name: &str) -> bool {
             changes_nothing || by_etag.contains(&operation)
         }
         "if-unmodified-since" => changes_nothing,
+        _ if name == "x-amz-acl" || name.starts_with("x-amz-grant-") => {
+            let of_buckets = [O::CreateBucket, O::PutBucketAcl];
+            let of_objects = [O::PutObject, O::PutObjectAcl, O::CopyObject, O::CreateMultipartUpload];
+            // Some clients send it with each part; the upload has it already.
+            let of_parts = [O::UploadPart, O::CompleteMultipartUpload];
+            of_parts.contains(&operation) || of_buckets.contains(&operation) || of_objects.contains(&operation)
+        }
         "x-amz-copy-source-range" => operation == O::UploadPartCopy,
         "x-amz-mp-object-size" => operation == O::CompleteMultipartUpload,
         _ if name.starts_with("x-amz-copy-source-if-") => matches!(operation, O::CopyObject | O::UploadPartCopy),
@@ -146,24 +144,6 @@ fn is_read(name: &str) -> bool {
 /// Of a header that S3 may get one day: who sends it would take the answer for the check.
 fn sounds_like_a_check(name: &str) -> bool {
     name.starts_with("x-amz-checksum-") || name.split('-').any(|word| matches!(word, "if" | "expected"))
-}
-
-fn check_acl(row: &Row, value: &HeaderValue) -> Result<(), S3Error> {
-    match value.to_str().unwrap_or_default() {
-        known if OWNERS_ACLS.contains(&known) => Ok(()),
-        other if OTHER_ACLS.contains(&other) => Err(no_acls(row)),
-        other => {
-            Err(S3Error::new(Code::InvalidArgument).detail("ArgumentName", "x-amz-acl").detail("ArgumentValue", other))
-        }
-    }
-}
-
-/// S3 User Guide, "Controlling ownership of objects and disabling ACLs for your bucket".
-fn no_acls(row: &Row) -> S3Error {
-    match row.operation {
-        Operation::CreateBucket => Code::InvalidBucketAclWithObjectOwnership.into(),
-        _ => Code::AccessControlListNotSupported.into(),
-    }
 }
 
 fn check_storage_class(value: &HeaderValue) -> Result<(), S3Error> {
@@ -248,10 +228,9 @@ mod tests {
         ] {
             assert_eq!(ask(name, value), Err(Code::NotImplemented), "{name}");
         }
-        for (name, value) in [("x-amz-grant-read", "id=x"), ("x-amz-acl", "public-read")] {
-            assert_eq!(ask(name, value), Err(Code::AccessControlListNotSupported), "{name}");
-        }
-        assert_eq!(ask("x-amz-acl", "bad"), Err(Code::InvalidArgument));
+        let headers = HeaderMap::from_iter([("x-amz-acl".parse().unwrap(), HeaderValue::from_static("private"))]);
+        let told = check(row(Operation::GetObject), &headers).map_err(|error| error.code);
+        assert_eq!(told, Err(Code::NotImplemented), "what changes nothing sets no list");
         assert_eq!(ask("x-amz-storage-class", "BAD"), Err(Code::InvalidStorageClass));
     }
 
@@ -299,15 +278,13 @@ mod tests {
             let refused = NOT_BUILT.iter().any(|start| name.starts_with(start));
             // A checksum that is not built is refused, too.
             let refused = refused || name.starts_with("x-amz-checksum-") && !is_read(name);
-            let no_acl = name.starts_with("x-amz-grant-");
             let read = is_read(name) || READ.contains(&name);
-            let classes = [read, refused, no_acl, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
+            let classes = [read, refused, HARMLESS.contains(&name)].into_iter().filter(|is| *is).count();
             assert_eq!(classes, 1, "{name} is of {classes} classes");
             let header: http::HeaderName = name.parse().unwrap();
             let headers = HeaderMap::from_iter([(header, HeaderValue::from_static("x"))]);
             let told = check(row(Operation::PutObject), &headers).map_err(|e| e.code);
             assert!(!refused || told == Err(Code::NotImplemented), "{name}: {told:?}");
-            assert!(!no_acl || told == Err(Code::AccessControlListNotSupported), "{name}: {told:?}");
         }
         for name in READ.iter().chain(HARMLESS) {
             assert!(names.contains(name), "{name} is no header of S3");
@@ -330,7 +307,7 @@ mod tests {
                 }
             }
         }
-        let here = ["x-amz-acl", "x-amz-bucket-namespace", "x-amz-storage-class", "x-amz-tagging"];
+        let here = ["x-amz-bucket-namespace", "x-amz-storage-class", "x-amz-tagging"];
         for name in READ.iter().filter(|name| !here.contains(name)) {
             assert!(code.contains(&format!("\"{name}\"")), "{name} is said to be read, and nobody does");
         }

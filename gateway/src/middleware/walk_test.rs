@@ -80,7 +80,7 @@ impl Recorder {
                 self.note(*source_bucket, source_key);
                 self.note(*bucket, key);
             }
-            Command::SealBucket { bucket } => self.note(*bucket, ""),
+            Command::SealBucket { bucket } | Command::SetBucketSetting { bucket, .. } => self.note(*bucket, ""),
             Command::Root(RootCommand::ReserveBucket { name, .. }) => {
                 self.touched.lock().insert((name.clone(), String::new()));
             }
@@ -233,6 +233,7 @@ fn shape(operation: Operation) -> Shape {
             let body = "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>";
             ("PUT", true, "ownershipControls", &[], body)
         }
+        O::DeleteBucketOwnershipControls => ("DELETE", true, "ownershipControls", &[], ""),
         O::GetBucketPolicy => ("GET", true, "policy", &[], ""),
         O::PutBucketPolicy => ("PUT", true, "policy", &[], POLICY),
         O::DeleteBucketPolicy => ("DELETE", true, "policy", &[], ""),

@@ -197,74 +197,8 @@ pub fn read_object_ownership(document: &[u8]) -> Result<String, S3Error> {
     ownership.ok_or_else(malformed)
 }
 
-/// The body of PutBucketAcl and PutObjectAcl.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessControlPolicy {
-    /// The canonical id.
-    pub owner: Option<String>,
-    /// To whom, by canonical id where it is a user, and what.
-    pub grants: Vec<(Option<String>, String)>,
-}
-
-impl AccessControlPolicy {
-    /// # Errors
-    /// `MalformedACLError`.
-    pub fn parse(document: &[u8]) -> Result<Self, S3Error> {
-        Self::read(document).map_err(|_| Code::MalformedACLError.into())
-    }
-
-    fn read(document: &[u8]) -> Result<Self, S3Error> {
-        const PERMISSIONS: &[&str] = &["FULL_CONTROL", "READ", "READ_ACP", "WRITE", "WRITE_ACP"];
-        let mut reader = Reader::new(document, "AccessControlPolicy")?;
-        let (mut owner, mut grants) = (None, None);
-        while let Some(name) = reader.child()? {
-            match name.as_str() {
-                "Owner" => once(&mut owner, canonical_id(&mut reader)?)?,
-                "AccessControlList" => {
-                    let mut list = Vec::new();
-                    while let Some(name) = reader.child()? {
-                        // S3's bound.
-                        if name != "Grant" || list.len() == 100 {
-                            return Err(malformed());
-                        }
-                        let (mut grantee, mut permission) = (None, None);
-                        while let Some(name) = reader.child()? {
-                            match name.as_str() {
-                                "Grantee" => once(&mut grantee, canonical_id(&mut reader)?)?,
-                                "Permission" => once(&mut permission, reader.text()?)?,
-                                _ => return Err(malformed()),
-                            }
-                        }
-                        let permission: String = permission.ok_or_else(malformed)?;
-                        if !PERMISSIONS.contains(&permission.as_str()) {
-                            return Err(malformed());
-                        }
-                        list.push((grantee.ok_or_else(malformed)?, permission));
-                    }
-                    once(&mut grants, list)?;
-                }
-                _ => return Err(malformed()),
-            }
-        }
-        reader.finish()?;
-        Ok(Self { owner: owner.flatten(), grants: grants.ok_or_else(malformed)? })
-    }
-}
-
-/// The `ID` within an element that names somebody; `None` where it is named by something else.
-fn canonical_id(reader: &mut Reader<'_>) -> Result<Option<String>, S3Error> {
-    let mut id = None;
-    while let Some(name) = reader.child()? {
-        match name.as_str() {
-            "ID" => once(&mut id, reader.text()?)?,
-            _ => reader.skip()?,
-        }
-    }
-    Ok(id)
-}
-
 /// Takes an element that may be there once. Of two it would not be known which one is meant.
-fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
+pub(super) fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), S3Error> {
     if slot.replace(value).is_some() { Err(malformed()) } else { Ok(()) }
 }
 

@@ -5,9 +5,9 @@ use bytes::Bytes;
 
 use crate::meta::command::{DeleteTarget, Holder, NamedPart, NewBody, WriteCondition};
 use crate::meta::record::{
-    AccessKey, Attributes, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, CompletedUpload,
-    DirectoryEntry, DirectoryState, ETag, Group, NamedPolicy, PartRecord, Setting, UploadRecord, UserRecord,
-    UserRights, VersionRecord,
+    AccessKey, Attributes, AttributesV1, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry,
+    CompletedUpload, DirectoryEntry, DirectoryState, ETag, Group, Label, NamedPolicy, PartRecord, Setting,
+    UploadRecord, UserRecord, UserRights, VersionRecord, VersionRecordV1,
 };
 use crate::meta::{Command, Envelope, Outcome, Rejection, RootCommand};
 use crate::types::{
@@ -38,7 +38,29 @@ pub fn attributes() -> Attributes {
         expires: None,
         website_redirect: Some("/r".to_owned()),
         user: vec![("k".to_owned(), "v".to_owned())],
+        labels: vec![(Label::Acl, Bytes::from_static(b"acl"))],
     }
+}
+
+/// The same, but for what release 0.1.0 did not have.
+pub fn attributes_v1() -> AttributesV1 {
+    let Attributes { content_type, cache_control, content_disposition, content_encoding, .. } = attributes();
+    let Attributes { content_language, expires, website_redirect, user, .. } = attributes();
+    AttributesV1 {
+        content_type,
+        cache_control,
+        content_disposition,
+        content_encoding,
+        content_language,
+        expires,
+        website_redirect,
+        user,
+    }
+}
+
+pub fn version_v1() -> VersionRecordV1 {
+    let VersionRecord { version, modified_ms, size, etag, checksum, owner, body, .. } = version();
+    VersionRecordV1 { version, modified_ms, size, etag, checksum, owner, attributes: attributes_v1(), body }
 }
 
 pub fn version() -> VersionRecord {
@@ -164,7 +186,7 @@ pub fn commands() -> Vec<Command> {
         Command::Root(RootCommand::AddUser { user: user() }),
         Command::CreateBucket { bucket: self::bucket() },
         Command::PurgeBucket { bucket, limit: 1_000 },
-        Command::PutObject {
+        Command::PutObjectV1 {
             bucket,
             key: key.clone(),
             condition: WriteCondition::Absent,
@@ -172,8 +194,43 @@ pub fn commands() -> Vec<Command> {
             size: 3,
             etag: ETAG,
             checksum: Some(checksum()),
-            attributes: attributes(),
+            attributes: attributes_v1(),
             body: NewBody::Inline { id: MANIFEST, bytes: Bytes::from_static(b"abc") },
+        },
+        Command::PutObject {
+            bucket,
+            key: key.clone(),
+            condition: WriteCondition::Absent,
+            owner,
+            size: 0,
+            etag: ETAG,
+            checksum: None,
+            attributes: attributes(),
+            body: NewBody::Empty,
+        },
+        Command::CopyObject {
+            source_bucket: bucket,
+            source_key: key.clone(),
+            source_version: VersionId { log_index: 300, position: 2 },
+            bucket,
+            key: key.clone(),
+            condition: WriteCondition::Always,
+            owner,
+            attributes: None,
+            labels: attributes().labels,
+            inline_id: MANIFEST,
+            checksum: None,
+        },
+        Command::CreateBucketWith {
+            bucket: self::bucket(),
+            settings: vec![(Setting::OwnershipControls, Bytes::from_static(b"o"))],
+        },
+        Command::SetLabel {
+            bucket,
+            key: key.clone(),
+            version: VersionId { log_index: 300, position: 2 },
+            label: Label::Acl,
+            value: Some(Bytes::from_static(b"acl")),
         },
         Command::DeleteObjects { bucket, targets: vec![target] },
         Command::PutPart {
@@ -241,6 +298,7 @@ pub fn results() -> Vec<Result<Outcome, Rejection>> {
     vec![
         Ok(Outcome::Done),
         Ok(Outcome::Version(Box::new(version()))),
+        Ok(Outcome::VersionV1(Box::new(version_v1()))),
         Ok(Outcome::Deleted(vec![Ok(true), Err(Rejection::PreconditionFailed)])),
         Ok(Outcome::Part(Box::new(part()))),
         Ok(Outcome::Progress { taken: 300, more: true }),

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    AccessKey, Attributes, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, DirectoryEntry, ETag,
-    PartRecord, Setting, UserRecord, VersionRecord,
+    AccessKey, Attributes, AttributesV1, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry,
+    DirectoryEntry, ETag, Label, PartRecord, Setting, UserRecord, VersionRecord, VersionRecordV1,
 };
 use crate::types::{
     BucketId, ClusterMap, ClusterMapV1, DiskId, Epoch, GroupId, ManifestId, OperationId, UnixMillis, UploadId, UserId,
@@ -136,7 +136,8 @@ pub enum Command {
         bucket: BucketId,
         limit: u32,
     },
-    PutObject {
+    /// `PutObject` of release 0.1.0, from a log.
+    PutObjectV1 {
         bucket: BucketId,
         key: String,
         condition: WriteCondition,
@@ -144,12 +145,11 @@ pub enum Command {
         size: u64,
         etag: ETag,
         checksum: Option<Checksum>,
-        attributes: Attributes,
+        attributes: AttributesV1,
         body: NewBody,
     },
-    /// Makes a new version that shares the body of an existing one of the same group (an inline body is copied).
-    /// `Rejection::SourceChanged` where the source has no current version, or another than `source_version`.
-    CopyObject {
+    /// `CopyObject` of release 0.1.0, from a log.
+    CopyObjectV1 {
         source_bucket: BucketId,
         source_key: String,
         source_version: VersionId,
@@ -157,11 +157,8 @@ pub enum Command {
         key: String,
         condition: WriteCondition,
         owner: UserId,
-        /// `None` takes the source's.
-        attributes: Option<Attributes>,
-        /// The id of the copied inline body, where the source's is inline.
+        attributes: Option<AttributesV1>,
         inline_id: ManifestId,
-        /// `None` takes the source's.
         checksum: Option<Checksum>,
     },
     /// Deletes current versions; a missing key without a condition is no failure. At most 1,000 targets.
@@ -169,12 +166,13 @@ pub enum Command {
         bucket: BucketId,
         targets: Vec<DeleteTarget>,
     },
-    CreateUpload {
+    /// `CreateUpload` of release 0.1.0, from a log.
+    CreateUploadV1 {
         bucket: BucketId,
         key: String,
         upload: UploadId,
         owner: UserId,
-        attributes: Attributes,
+        attributes: AttributesV1,
         checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     },
     PutPart {
@@ -240,6 +238,59 @@ pub enum Command {
         setting: Setting,
         value: Option<Bytes>,
     },
+    PutObject {
+        bucket: BucketId,
+        key: String,
+        condition: WriteCondition,
+        owner: UserId,
+        size: u64,
+        etag: ETag,
+        checksum: Option<Checksum>,
+        attributes: Attributes,
+        body: NewBody,
+    },
+    /// Makes a new version that shares the body of an existing one of the same group (an inline body is copied).
+    /// `Rejection::SourceChanged` where the source has no current version, or another than `source_version`.
+    CopyObject {
+        source_bucket: BucketId,
+        source_key: String,
+        source_version: VersionId,
+        bucket: BucketId,
+        key: String,
+        condition: WriteCondition,
+        owner: UserId,
+        /// `None` takes the source's, but for its labels.
+        attributes: Option<Attributes>,
+        /// Those of the new version where `attributes` is `None`.
+        labels: Vec<(Label, Bytes)>,
+        /// The id of the copied inline body, where the source's is inline.
+        inline_id: ManifestId,
+        /// `None` takes the source's.
+        checksum: Option<Checksum>,
+    },
+    CreateUpload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        owner: UserId,
+        attributes: Attributes,
+        checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    },
+    /// `CreateBucket` of one with settings. Where it was created without (by whoever ends what another has begun) and nothing
+    /// was set since, they are set now.
+    CreateBucketWith {
+        bucket: BucketRecord,
+        settings: Vec<(Setting, Bytes)>,
+    },
+    /// Sets a label of a version, or removes it. `Rejection::SourceChanged` where the key's current version is another,
+    /// `Rejection::NoSuchKey` where there is none, `Rejection::Invalid` past `MAX_LABELS_LEN`.
+    SetLabel {
+        bucket: BucketId,
+        key: String,
+        version: VersionId,
+        label: Label,
+        value: Option<Bytes>,
+    },
 }
 
 impl Command {
@@ -248,8 +299,12 @@ impl Command {
     pub fn grows(&self) -> bool {
         match self {
             Self::CreateBucket { .. }
+            | Self::CreateBucketWith { .. }
+            | Self::PutObjectV1 { .. }
             | Self::PutObject { .. }
+            | Self::CopyObjectV1 { .. }
             | Self::CopyObject { .. }
+            | Self::CreateUploadV1 { .. }
             | Self::CreateUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
@@ -257,6 +312,8 @@ impl Command {
             // bounded by the number of buckets, which do not become more then, and a command so small is no more for the
             // log than one that deletes.
             Self::SetBucketSetting { value, .. } => value.as_ref().is_some_and(|value| value.len() > SMALL_SETTING_LEN),
+            // Without the label it is the owner's alone.
+            Self::SetLabel { value, .. } => value.is_some(),
             Self::Root(command) => command.grows(),
             Self::Nothing
             | Self::SealBucket { .. }
@@ -394,8 +451,8 @@ pub enum Outcome {
     Done,
     /// `SealBucket`, `CreateBucket`.
     Bucket(BucketRecord),
-    /// `PutObject`, `CopyObject`, `CompleteUpload`: the version that became current.
-    Version(Box<VersionRecord>),
+    /// `Version` of release 0.1.0, from the results that are kept.
+    VersionV1(Box<VersionRecordV1>),
     /// `DeleteObjects`: in the order of the targets; `Ok(true)` where there was something to delete.
     Deleted(Vec<Result<bool, Rejection>>),
     /// `PutPart`.
@@ -414,6 +471,8 @@ pub enum Outcome {
     Map(Box<ClusterMap>),
     /// `SetBucketSetting`: the epoch of the bucket's settings as they are now.
     Settings(u64),
+    /// `PutObject`, `CopyObject`, `CompleteUpload`: the version that became current.
+    Version(Box<VersionRecord>),
 }
 
 /// Why a command was applied and changed nothing.

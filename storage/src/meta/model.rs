@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use super::command::{Command, Envelope, NewBody, Outcome, Rejection, WriteCondition};
-use super::record::{Body, BucketRecord, PartRecord, Setting, VersionRecord};
+use super::record::{Attributes, Body, BucketRecord, PartRecord, Setting, VersionRecord};
 use crate::types::{BucketId, OperationId, UnixMillis, UploadId, VersionId};
 
 type Answer = Result<Outcome, Rejection>;
@@ -136,6 +136,7 @@ impl Model {
                 condition,
                 owner,
                 attributes,
+                labels,
                 inline_id,
                 checksum,
             } => {
@@ -149,13 +150,22 @@ impl Model {
                     version: place,
                     modified_ms: self.time_ms,
                     owner,
-                    attributes: attributes.unwrap_or(from.attributes),
+                    attributes: attributes.unwrap_or(Attributes { labels, ..from.attributes }),
                     checksum: checksum.or(from.checksum),
                     body: if let Body::Inline(_) = from.body { Body::Inline(inline_id) } else { from.body },
                     ..from
                 };
                 self.objects.insert((bucket, key), (record.clone(), content));
                 Ok(Outcome::Version(Box::new(record)))
+            }
+            Command::SetLabel { bucket, key, version, label, value } => {
+                self.live(bucket)?;
+                let (record, _) = self.objects.get_mut(&(bucket, key)).ok_or(Rejection::NoSuchKey)?;
+                if record.version != version {
+                    return Err(Rejection::SourceChanged);
+                }
+                record.attributes.set_label(label, value);
+                Ok(Outcome::Done)
             }
             Command::DeleteObjects { bucket, targets } => {
                 self.live(bucket)?;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::check::check;
 use super::super::command::{Batch, DeleteTarget, NamedPart};
 use super::super::query::{ListEntry, ListFrom, Query, Wanted, WantedBytes};
-use super::super::record::Attributes;
+use super::super::record::{Attributes, Label};
 use super::super::store::GroupStore;
 use super::super::testing::{START_MS, chunks, create_bucket, dump, etag, fresh_store};
 use super::*;
@@ -22,6 +22,7 @@ enum Step {
     Collect { limit: u32, grace_ms: u64 },
     Bucket { bucket: u8, what: u8 },
     Setting { bucket: u8, setting: u8, value: u8 },
+    Label { place: u8, value: u8, stale: bool },
     Repeat { back: u8 },
 }
 
@@ -43,6 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (byte(), byte()).prop_map(|(bucket, what)| Step::Bucket { bucket, what }),
         2 => (byte(), byte(), byte())
             .prop_map(|(bucket, setting, value)| Step::Setting { bucket, setting, value }),
+        2 => (byte(), byte(), prop::bool::weighted(0.1))
+            .prop_map(|(place, value, stale)| Step::Label { place, value, stale }),
         1 => byte().prop_map(|back| Step::Repeat { back }),
     ]
 }
@@ -141,9 +144,17 @@ impl Run {
                     key: to.1,
                     owner: UserId([8; 16]),
                     attributes: None,
+                    labels: if stale { Vec::new() } else { vec![(Label::Acl, Bytes::from_static(b"copied"))] },
                     inline_id: self.id(),
                     checksum: None,
                 }
+            }
+            Step::Label { place, value, stale } => {
+                let (bucket, key) = place_of(place);
+                let version = self.model.objects.get(&(bucket, key.clone())).map(|(record, _)| record.version);
+                let version = version.filter(|_| !stale).unwrap_or_default();
+                let value = (value > 50).then(|| vec![value].into());
+                Command::SetLabel { bucket, key, version, label: Label::Acl, value }
             }
             Step::Delete { places, condition } => {
                 let bucket = place_of(places[0]).0;

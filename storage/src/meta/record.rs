@@ -66,6 +66,67 @@ pub struct Attributes {
     pub website_redirect: Option<String>,
     /// `x-amz-meta-` headers: name without the prefix, lower case; value.
     pub user: Vec<(String, String)>,
+    /// What else there is: sorted, each once, at most [`MAX_LABELS_LEN`] together.
+    pub labels: Vec<(Label, Bytes)>,
+}
+
+/// `Attributes` of release 0.1.0, without labels.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AttributesV1 {
+    pub content_type: Option<String>,
+    pub cache_control: Option<String>,
+    pub content_disposition: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub expires: Option<String>,
+    pub website_redirect: Option<String>,
+    pub user: Vec<(String, String)>,
+}
+
+impl From<AttributesV1> for Attributes {
+    fn from(old: AttributesV1) -> Self {
+        let AttributesV1 { content_type, cache_control, content_disposition, content_encoding, .. } = old;
+        Self {
+            content_type,
+            cache_control,
+            content_disposition,
+            content_encoding,
+            content_language: old.content_language,
+            expires: old.expires,
+            website_redirect: old.website_redirect,
+            user: old.user,
+            labels: Vec::new(),
+        }
+    }
+}
+
+/// What is kept with a version besides what its headers say. Kept by its position: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Label {
+    Acl,
+}
+
+/// The labels of a version together, in bytes. What is in them is the gateway's business.
+pub const MAX_LABELS_LEN: usize = 32 << 10;
+
+impl Attributes {
+    /// The label's value, if it is set.
+    pub fn label(&self, label: Label) -> Option<&Bytes> {
+        self.labels.iter().find(|(own, _)| *own == label).map(|(_, value)| value)
+    }
+
+    /// Sets a label, or removes it.
+    pub fn set_label(&mut self, label: Label, value: Option<Bytes>) {
+        self.labels.retain(|(own, _)| *own != label);
+        self.labels.extend(value.map(|value| (label, value)));
+        self.labels.sort_unstable_by_key(|(own, _)| *own);
+    }
+
+    /// Whether the labels are sorted, each once, and within their bound.
+    pub fn has_good_labels(&self) -> bool {
+        self.labels.is_sorted_by(|(one, _), (next, _)| one < next)
+            && self.labels.iter().map(|(_, value)| value.len()).sum::<usize>() <= MAX_LABELS_LEN
+    }
 }
 
 /// Where the bytes of a version or of a part are.
@@ -90,6 +151,26 @@ pub struct VersionRecord {
     pub owner: UserId,
     pub attributes: Attributes,
     pub body: Body,
+}
+
+/// `VersionRecord` of release 0.1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecordV1 {
+    pub version: VersionId,
+    pub modified_ms: UnixMillis,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+    pub owner: UserId,
+    pub attributes: AttributesV1,
+    pub body: Body,
+}
+
+impl From<VersionRecordV1> for VersionRecord {
+    fn from(old: VersionRecordV1) -> Self {
+        let VersionRecordV1 { version, modified_ms, size, etag, checksum, owner, attributes, body } = old;
+        Self { version, modified_ms, size, etag, checksum, owner, attributes: attributes.into(), body }
+    }
 }
 
 /// A bucket's configuration, kept by the group that holds the bucket.

@@ -10,11 +10,12 @@ use super::command::{Outcome, Rejection};
 use super::error::MetaError;
 use super::query::GroupStatistics;
 use super::record::{
-    AccessKey, Body, BucketRecord, Checksum, ChunkEntry, CompletedUpload, DirectoryEntry, ETag, Group, NamedPolicy,
-    PartRecord, UploadRecord, UserRecord, UserRights, VersionRecord,
+    AccessKey, Attributes, AttributesV1, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry,
+    CompletedUpload, DirectoryEntry, ETag, Group, NamedPolicy, PartRecord, UploadRecord, UserRecord, UserRights,
+    VersionRecord,
 };
 use super::schema::PagePlace;
-use crate::types::{ClusterMap, ClusterMapV1, DiskId, UnixMillis, UserId, VersionId};
+use crate::types::{ClusterMap, ClusterMapV1, DiskId, UnixMillis, UploadId, UserId, VersionId};
 
 /// A value that has an encoded form.
 pub(super) trait Stored: Sized {
@@ -76,7 +77,6 @@ stored! {
     PartPage, "page of parts";
     Kept, "operation result";
     UploadHandle, "upload handle";
-    UploadRecord, "upload";
     PartRecord, "part";
     CompletedUpload, "completed upload";
     KeySuffix, "key";
@@ -439,7 +439,7 @@ pub(super) struct VersionHead {
 
 impl VersionHead {
     /// The record, with these attributes.
-    pub(super) fn with(self, attributes: super::record::Attributes) -> VersionRecord {
+    pub(super) fn with(self, attributes: Attributes) -> VersionRecord {
         let Self { version, modified_ms, size, etag, checksum, owner, body } = self;
         VersionRecord { version, modified_ms, size, etag, checksum, owner, attributes, body }
     }
@@ -454,12 +454,13 @@ impl Stored for VersionHead {
     }
 
     fn read(version: u8, bytes: &[u8]) -> Option<Self> {
-        (version == 1).then(|| postcard::take_from_bytes(bytes).ok()).flatten().map(|(head, _)| head)
+        (version == 1 || version == 2).then(|| postcard::take_from_bytes(bytes).ok()).flatten().map(|(head, _)| head)
     }
 }
 
 impl Stored for VersionRecord {
     const WHAT: &'static str = "version";
+    const VERSION: u8 = 2;
 
     fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
         let Self { version, modified_ms, size, etag, checksum, owner, attributes, body } = self;
@@ -467,8 +468,39 @@ impl Stored for VersionRecord {
     }
 
     fn read(version: u8, bytes: &[u8]) -> Option<Self> {
-        let (head, attributes): (VersionHead, _) = (version == 1).then(|| exact(bytes)).flatten()?;
+        let (head, attributes): (VersionHead, Attributes) = match version {
+            1 => exact(bytes).map(|(head, old): (_, AttributesV1)| (head, old.into()))?,
+            2 => exact(bytes)?,
+            _ => return None,
+        };
         Some(head.with(attributes))
+    }
+}
+
+/// As it was stored before there were labels: the same fields, one after the other.
+type UploadRecordV1 = (UploadId, String, UserId, UnixMillis, AttributesV1, Option<(ChecksumAlgorithm, ChecksumKind)>);
+
+impl Stored for UploadRecord {
+    const WHAT: &'static str = "upload";
+    const VERSION: u8 = 2;
+
+    fn write(&self, out: Vec<u8>) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(self, out)
+    }
+
+    fn read(version: u8, bytes: &[u8]) -> Option<Self> {
+        match version {
+            1 => exact(bytes).map(|(id, key, owner, initiated_ms, attributes, checksum): UploadRecordV1| Self {
+                id,
+                key,
+                owner,
+                initiated_ms,
+                attributes: attributes.into(),
+                checksum,
+            }),
+            2 => exact(bytes),
+            _ => None,
+        }
     }
 }
 

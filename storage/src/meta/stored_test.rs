@@ -1,10 +1,11 @@
 use bytes::Bytes;
 
 use super::super::command::{Outcome, Rejection};
+use super::super::record::VersionRecordV1;
 use super::*;
 use crate::fuzz::samples::{
-    DISK, MANIFEST, OWNER, access_key, attributes, bucket, checksum, completed, directory_entry as entry, group, map,
-    part, policy, rights, upload, user, version,
+    DISK, MANIFEST, OWNER, access_key, attributes, attributes_v1, bucket, checksum, completed,
+    directory_entry as entry, group, map, part, policy, rights, upload, user, version, version_v1,
 };
 use crate::types::{ClusterSettings, Generation};
 
@@ -48,7 +49,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     };
     let part_entry = PartEntry { number: 1, size: 5, body: Body::Manifest(MANIFEST), checksum: Some(checksum()) };
     vec![
-        form(&version(), "2a199cba1f6265a4"),
+        form(&version(), "d6ff6d7965461b91"),
         form(&Pointer { schema: 1, generation: 2 }, "f1f378c7efc66ada"),
         form(&state, "d9fa66809fae9f6b"),
         form(&Marker(Bytes::from_static(b"m")), "9eb95a95390c9310"),
@@ -62,7 +63,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&ChunkPage(vec![ChunkEntry { hash: [1; 32], len: 8 << 20 }]), "c24dd23423e1443d"),
         form(&PartPage(vec![part_entry]), "fdfde68968584298"),
         form(&UploadHandle { initiated_ms: 5 }, "741e00871976560e"),
-        form(&upload(), "54ebae0990d42f9c"),
+        form(&upload(), "2d66a0d13ed7ad44"),
         form(&part(), "a138688d624233b4"),
         form(&completed(), "ad55f1391286d5d4"),
         form(&KeySuffix(Bytes::from_static(b"k")), "bed6d3e629450c81"),
@@ -75,7 +76,8 @@ fn forms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         form(&InlineBody(Bytes::from_static(b"raw")), "cf682934556ffea9"),
         form(&Kept(Ok(Outcome::Done)), "396eab8ebe8b2247"),
         form(&Kept(Ok(Outcome::Bucket(bucket()))), "1559d2d105771d95"),
-        form(&Kept(Ok(Outcome::Version(Box::new(version())))), "0edc868675f151b1"),
+        form(&Kept(Ok(Outcome::VersionV1(Box::new(version_v1())))), "0edc868675f151b1"),
+        form(&Kept(Ok(Outcome::Version(Box::new(version())))), "ef9daa406f22afb0"),
         form(&Kept(Ok(Outcome::Deleted(vec![Ok(true), Err(Rejection::NoSuchKey)]))), "f2a6be172087a17e"),
         form(&Kept(Ok(Outcome::Part(Box::new(part())))), "15f9eb51595ef597"),
         form(&Kept(Ok(Outcome::Progress { taken: 3, more: true })), "31e4295c39f82a0a"),
@@ -108,6 +110,28 @@ fn the_forms_are_frozen() {
         .map(|(what, digest, _)| format!("{what} {digest}"))
         .collect();
     assert!(changed.is_empty(), "the stored form changed of: {changed:#?}");
+}
+
+/// Without labels; its head and its attributes one after the other.
+#[test]
+fn a_version_of_the_release_before_is_read() {
+    let VersionRecordV1 { version, modified_ms, size, etag, checksum, owner, attributes, body } = version_v1();
+    let head = (version, modified_ms, size, etag, checksum, owner, body);
+    let bytes = postcard::to_extend(&(head, attributes), vec![1]).unwrap();
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "2a199cba1f6265a4");
+    let read: VersionRecord = decode(&bytes, b"").unwrap();
+    assert_eq!(read, VersionRecord::from(version_v1()));
+    let head: VersionHead = decode(&bytes, b"").unwrap();
+    assert_eq!(head.with(attributes_v1().into()), read);
+}
+
+#[test]
+fn an_upload_of_the_release_before_is_read() {
+    let UploadRecord { id, key, owner, initiated_ms, checksum, .. } = upload();
+    let bytes = (id, key, owner, initiated_ms, attributes_v1(), checksum);
+    let bytes = postcard::to_extend(&bytes, vec![1]).unwrap();
+    assert_eq!(&blake3::hash(&bytes).to_hex()[..16], "54ebae0990d42f9c");
+    assert_eq!(decode::<UploadRecord>(&bytes, b"").unwrap().attributes, attributes_v1().into());
 }
 
 /// The map of release 0.1.0 was its fields without the last two.

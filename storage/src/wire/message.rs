@@ -12,7 +12,7 @@ use crate::types::{
 };
 
 /// The first byte of every encoded message. What follows is postcard.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The largest small body (everything but chunks and Raft messages), in bytes: a command of the greatest length, with
 /// room for what is around it.

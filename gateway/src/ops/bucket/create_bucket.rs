@@ -2,12 +2,14 @@
 //! creation that was left half done is taken up again by the next one.
 
 use axum::body::Body;
-use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState};
+use bytes::Bytes;
+use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, Setting};
 use cairn_storage::meta::{Command, Outcome, Rejection, RootCommand};
-use cairn_storage::types::GroupId;
+use cairn_storage::types::{GroupId, UserId};
 use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::{free, free_if_sealed, name};
+use crate::acl::{self, Ownership};
 use crate::error::{Code, S3Error};
 use crate::gate::Pass;
 use crate::gateway::{Gateway, Settings, unexpected};
@@ -21,14 +23,17 @@ pub async fn handle(gateway: &Gateway, pass: Pass, mut request: Request) -> Repl
     if !name::is_valid(&request.bucket) {
         return Err(S3Error::new(Code::InvalidBucketName).detail("BucketName", request.bucket));
     }
-    check_headers(&request.headers)?;
+    let made = Made::from_headers(&request.headers, gateway.settings().object_ownership)?;
+    if let acl::Asked::Grants(list) = &made.acl {
+        gateway.check_grantees(list).await?;
+    }
     let configuration = {
         let document = request.read_document(gateway).await?;
         CreateBucketConfiguration::parse(&document)?
     };
     let region = region(gateway.settings(), configuration)?;
     for _ in 0..ATTEMPTS {
-        if create(gateway, pass, &request, &region).await? {
+        if create(gateway, pass, &request, &region, &made).await? {
             return created(&request.bucket);
         }
     }
@@ -36,7 +41,7 @@ pub async fn handle(gateway: &Gateway, pass: Pass, mut request: Request) -> Repl
 }
 
 /// One attempt. False where another request changed the bucket in the meantime.
-async fn create(gateway: &Gateway, pass: Pass, request: &Request, region: &str) -> Result<bool, S3Error> {
+async fn create(gateway: &Gateway, pass: Pass, request: &Request, region: &str, made: &Made) -> Result<bool, S3Error> {
     let reserve = RootCommand::ReserveBucket {
         name: request.bucket.clone(),
         owner: request.caller.id,
@@ -45,21 +50,27 @@ async fn create(gateway: &Gateway, pass: Pass, request: &Request, region: &str) 
     };
     let entry = match gateway.root_command(pass, reserve).await? {
         Ok(Outcome::Directory(entry)) => entry,
-        Err(Rejection::BucketTaken(entry)) => return taken(gateway, pass, request, *entry).await,
+        Err(Rejection::BucketTaken(entry)) => return taken(gateway, pass, request, *entry, made).await,
         Err(Rejection::NoSuchUser) => {
             gateway.forget_users().await;
             return Err(Code::AccessDenied.into());
         }
         _ => return Err(unexpected("ReserveBucket")),
     };
-    finish(gateway, pass, entry).await
+    finish(gateway, pass, entry, made).await
 }
 
 /// The name has an entry already.
-async fn taken(gateway: &Gateway, pass: Pass, request: &Request, entry: DirectoryEntry) -> Result<bool, S3Error> {
+async fn taken(
+    gateway: &Gateway,
+    pass: Pass,
+    request: &Request,
+    entry: DirectoryEntry,
+    made: &Made,
+) -> Result<bool, S3Error> {
     let own = entry.owner == request.caller.id;
     if entry.state == DirectoryState::Creating {
-        return if own { finish(gateway, pass, entry).await } else { Err(Code::BucketAlreadyExists.into()) };
+        return if own { finish(gateway, pass, entry, made).await } else { Err(Code::BucketAlreadyExists.into()) };
     }
     if free_if_sealed(gateway, pass, &entry).await? {
         return Ok(false);
@@ -72,7 +83,7 @@ async fn taken(gateway: &Gateway, pass: Pass, request: &Request, entry: Director
 }
 
 /// Creates the reserved bucket in its group and activates it. Each step may have been done already.
-async fn finish(gateway: &Gateway, pass: Pass, entry: DirectoryEntry) -> Result<bool, S3Error> {
+async fn finish(gateway: &Gateway, pass: Pass, entry: DirectoryEntry, made: &Made) -> Result<bool, S3Error> {
     let bucket = BucketRecord {
         id: entry.id,
         name: entry.name.clone(),
@@ -81,7 +92,11 @@ async fn finish(gateway: &Gateway, pass: Pass, entry: DirectoryEntry) -> Result<
         created_ms: entry.created_ms,
         sealed: false,
     };
-    match gateway.client(pass).command(entry.group, Command::CreateBucket { bucket }).await? {
+    let command = match made.settings(entry.owner) {
+        settings if settings.is_empty() => Command::CreateBucket { bucket },
+        settings => Command::CreateBucketWith { bucket, settings },
+    };
+    match gateway.client(pass).command(entry.group, command).await? {
         Ok(_) => {}
         // Created, sealed by a delete, and not yet freed.
         Err(Rejection::UnknownBucket) => {
@@ -111,27 +126,46 @@ fn choose_group(gateway: &Gateway, pass: Pass, name: &str) -> Result<GroupId, S3
     chosen.copied().ok_or_else(|| Code::ServiceUnavailable.into())
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), S3Error> {
-    if let Some(ownership) = headers.get("x-amz-object-ownership") {
-        match ownership.as_bytes() {
-            b"BucketOwnerEnforced" => {}
-            b"BucketOwnerPreferred" | b"ObjectWriter" => {
-                return Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-object-ownership"));
-            }
-            other => {
-                let other = String::from_utf8_lossy(other);
-                let problem = format!("Invalid x-amz-object-ownership header: {other}");
-                return Err(S3Error::with(Code::InvalidArgument, problem)
+/// How the bucket is to be made.
+struct Made {
+    ownership: Ownership,
+    acl: acl::Asked,
+}
+
+impl Made {
+    fn from_headers(headers: &HeaderMap, default: Ownership) -> Result<Self, S3Error> {
+        let ownership = match headers.get("x-amz-object-ownership") {
+            None => default,
+            Some(name) => name.to_str().ok().and_then(Ownership::named).ok_or_else(|| {
+                let name = String::from_utf8_lossy(name.as_bytes());
+                let problem = format!("Invalid x-amz-object-ownership header: {name}");
+                S3Error::with(Code::InvalidArgument, problem)
                     .detail("ArgumentName", "x-amz-object-ownership")
-                    .detail("ArgumentValue", other));
+                    .detail("ArgumentValue", name)
+            })?,
+        };
+        let acl = acl::Asked::from_headers(headers)?;
+        if !ownership.has_acls() && !acl.is_owners() {
+            return Err(Code::InvalidBucketAclWithObjectOwnership.into());
+        }
+        match headers.get("x-amz-bucket-object-lock-enabled") {
+            Some(enabled) if !enabled.as_bytes().eq_ignore_ascii_case(b"false") => {
+                Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-bucket-object-lock-enabled"))
             }
+            _ => Ok(Self { ownership, acl }),
         }
     }
-    match headers.get("x-amz-bucket-object-lock-enabled") {
-        Some(enabled) if !enabled.as_bytes().eq_ignore_ascii_case(b"false") => {
-            Err(S3Error::new(Code::NotImplemented).detail("Header", "x-amz-bucket-object-lock-enabled"))
-        }
-        _ => Ok(()),
+
+    /// What is set of the bucket of an owner.
+    fn settings(&self, owner: UserId) -> Vec<(Setting, Bytes)> {
+        let list = match &self.acl {
+            acl::Asked::Nothing => None,
+            acl::Asked::Canned(canned) => canned.list(owner, owner).encode(owner),
+            acl::Asked::Grants(list) => list.encode(owner),
+        };
+        let list = list.filter(|_| self.ownership.has_acls());
+        let set = [(Setting::OwnershipControls, self.ownership.encode()), (Setting::Acl, list)];
+        set.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
     }
 }
 
@@ -179,12 +213,15 @@ mod tests {
     fn promises_that_cannot_be_kept_are_refused() {
         let check = |name: &'static str, value: &'static str| {
             let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
-            check_headers(&headers).map_err(|error| error.code)
+            let made = Made::from_headers(&headers, Ownership::default());
+            made.map(|made| made.settings(UserId([1; 16])).len()).map_err(|error| error.code)
         };
-        assert_eq!(check("x-amz-object-ownership", "BucketOwnerEnforced"), Ok(()));
-        assert_eq!(check("x-amz-object-ownership", "ObjectWriter"), Err(Code::NotImplemented));
+        assert_eq!(check("x-amz-object-ownership", "BucketOwnerEnforced"), Ok(0));
+        assert_eq!(check("x-amz-object-ownership", "ObjectWriter"), Ok(1));
+        assert_eq!(check("x-amz-acl", "private"), Ok(0));
+        assert_eq!(check("x-amz-acl", "public-read"), Err(Code::InvalidBucketAclWithObjectOwnership));
         assert_eq!(check("x-amz-object-ownership", "x"), Err(Code::InvalidArgument));
         assert_eq!(check("x-amz-bucket-object-lock-enabled", "True"), Err(Code::NotImplemented));
-        assert_eq!(check("x-amz-bucket-object-lock-enabled", "false"), Ok(()));
+        assert_eq!(check("x-amz-bucket-object-lock-enabled", "false"), Ok(0));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod create_bucket;
 pub mod delete_bucket;
+pub mod delete_bucket_ownership_controls;
 pub mod delete_bucket_policy;
 pub mod delete_public_access_block;
 pub mod get_bucket_acl;

@@ -1,10 +1,12 @@
 //! CreateMultipartUpload.
 
+use cairn_storage::meta::record::Label;
 use cairn_storage::meta::{Command, Outcome};
 use cairn_storage::types::UploadId;
 use http::{HeaderName, HeaderValue};
 
 use super::checksum;
+use crate::acl::Asked;
 use crate::data::checksum::name;
 use crate::gate::Access;
 use crate::ops::object::answer::kind_name;
@@ -18,15 +20,15 @@ const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type")
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
 pub async fn handle(access: Access, request: Request) -> Reply {
     let attributes = attributes::from_headers(&request.headers)?;
+    let acl = Asked::from_headers(&request.headers)?;
+    access.admit_acl(&acl).await?;
     let checksum = checksum::of_upload(&request.headers)?;
     let upload = UploadId::random();
-    let command = |bucket| Command::CreateUpload {
-        bucket,
-        key: request.key.clone(),
-        upload,
-        owner: access.owner(),
-        attributes: attributes.clone(),
-        checksum,
+    let command = |bucket| {
+        let (owner, label) = access.take_in(&acl);
+        let mut attributes = attributes.clone();
+        attributes.set_label(Label::Acl, label);
+        Command::CreateUpload { bucket, key: request.key.clone(), upload, owner, attributes, checksum }
     };
     match access.command(command).await?.1 {
         Ok(Outcome::Done) => {}

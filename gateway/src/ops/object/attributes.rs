@@ -43,6 +43,7 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Attributes, S3Error> {
         expires: text(headers, EXPIRES),
         website_redirect: website_redirect(headers)?,
         user: user_metadata(headers)?,
+        labels: Vec::new(),
     })
 }
 

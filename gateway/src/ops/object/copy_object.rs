@@ -7,9 +7,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cairn_storage::meta::command::{NewBody, WriteCondition};
 use cairn_storage::meta::query::{ObjectAnswer, Wanted};
-use cairn_storage::meta::record::{Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryEntry, ETag, VersionRecord};
+use cairn_storage::meta::record::{
+    Attributes, ChecksumAlgorithm, ChecksumKind, DirectoryEntry, ETag, Label, VersionRecord,
+};
 use cairn_storage::meta::{Command, Outcome, Rejection};
 use cairn_storage::types::{ManifestId, now_ms};
 use http::HeaderMap;
@@ -17,6 +20,7 @@ use http::HeaderMap;
 use super::answer::write_checksum;
 use super::source::{CopySource, MAX_COPY_LEN};
 use super::{attributes, conditions, group, places};
+use crate::acl;
 use crate::data::checksum::{self, Asked};
 use crate::error::{Code, S3Error};
 use crate::gate::{self, Access};
@@ -37,12 +41,15 @@ struct Wish {
     /// Never the source's, whatever the directive says.
     website_redirect: Option<String>,
     checksum: Option<ChecksumAlgorithm>,
+    /// Never the source's either.
+    acl: acl::Asked,
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 pub async fn handle(access: Access, request: Request) -> Reply {
     let request = request.without_body();
     let wish = Wish::from_request(&request)?;
+    access.admit_acl(&wish.acl).await?;
     group::admit_condition(&access, &wish.condition).await?;
     let source = gate::admit_to_source(&access, &wish.source, &request).await?;
     wish.source.version.must_be_there()?;
@@ -84,6 +91,7 @@ impl Wish {
             replaced: if replaces { Some(attributes::from_headers(headers)?) } else { None },
             website_redirect,
             checksum: checksum::wanted(headers)?,
+            acl: acl::Asked::from_headers(headers)?,
         })
     }
 
@@ -136,17 +144,25 @@ impl Copy<'_> {
         source: &VersionRecord,
     ) -> Result<Result<Outcome, Rejection>, S3Error> {
         let inline_id = ManifestId::random();
-        let command = |bucket| Command::CopyObject {
-            source_bucket: from.id,
-            source_key: self.source.key().to_owned(),
-            source_version: source.version,
-            bucket,
-            key: self.access.key().to_owned(),
-            condition: self.wish.condition.clone(),
-            owner: self.access.owner(),
-            attributes: self.wish.attributes(source),
-            inline_id,
-            checksum: None,
+        let command = |bucket| {
+            let (owner, label) = self.access.take_in(&self.wish.acl);
+            let attributes = self.wish.attributes(source).map(|mut attributes| {
+                attributes.labels = labels(label.clone());
+                attributes
+            });
+            Command::CopyObject {
+                source_bucket: from.id,
+                source_key: self.source.key().to_owned(),
+                source_version: source.version,
+                bucket,
+                key: self.access.key().to_owned(),
+                condition: self.wish.condition.clone(),
+                owner,
+                attributes,
+                labels: labels(label),
+                inline_id,
+                checksum: None,
+            }
         };
         Ok(self.access.command_from(self.source, command).await?.1)
     }
@@ -163,19 +179,27 @@ impl Copy<'_> {
         let stream = found.stream(data, from.group);
         let stored = data.store_stream(access.entry().group, stream, length, asked, true).await?;
         let attributes = wish.attributes(&record).unwrap_or(record.attributes);
-        let command = |bucket, body: NewBody| Command::PutObject {
-            bucket,
-            key: access.key().to_owned(),
-            condition: wish.condition.clone(),
-            owner: access.owner(),
-            size: stored.size,
-            etag: ETag { md5: stored.md5, parts: None },
-            checksum: stored.checksum.clone(),
-            attributes: attributes.clone(),
-            body,
+        let command = |bucket, body: NewBody| {
+            let (owner, label) = access.take_in(&wish.acl);
+            Command::PutObject {
+                bucket,
+                key: access.key().to_owned(),
+                condition: wish.condition.clone(),
+                owner,
+                size: stored.size,
+                etag: ETag { md5: stored.md5, parts: None },
+                checksum: stored.checksum.clone(),
+                attributes: Attributes { labels: labels(label), ..attributes.clone() },
+                body,
+            }
         };
         group::publish(access, access.entry(), stored.body.clone(), command).await
     }
+}
+
+/// Those of the copy: none of the source's.
+fn labels(acl: Option<Bytes>) -> Vec<(Label, Bytes)> {
+    acl.into_iter().map(|value| (Label::Acl, value)).collect()
 }
 
 fn answer(record: &VersionRecord) -> http::Response<axum::body::Body> {

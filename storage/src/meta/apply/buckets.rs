@@ -1,12 +1,14 @@
 //! Buckets: created after the root group reserved them, sealed when empty, then taken apart in bounded steps.
 
+use bytes::Bytes;
+
 use super::super::command::{Outcome, Rejection};
 use super::super::error::MetaError;
 use super::super::overlay::Read;
-use super::super::record::{BucketRecord, CompletedUpload, UploadRecord};
+use super::super::record::{BucketRecord, CompletedUpload, MAX_SETTING_LEN, Setting, UploadRecord};
 use super::super::schema::setting_in;
-use super::super::stored::{self, Flag, StoredBucket};
-use super::{Applied, Applier, less, more};
+use super::super::stored::{self, Flag, StoredBucket, StoredSetting};
+use super::{Applied, Applier, demand, less, more};
 use crate::types::BucketId;
 
 impl Applier<'_> {
@@ -22,6 +24,26 @@ impl Applier<'_> {
         self.overlay.put(slot, &StoredBucket::Kept { record: record.clone(), epoch: 0 })?;
         more(&mut self.state.statistics.buckets, 1);
         Ok(Outcome::Bucket(record))
+    }
+
+    /// `Command::CreateBucketWith`.
+    pub(super) fn create_bucket_with(
+        &mut self,
+        bucket: &BucketRecord,
+        settings: &[(Setting, Bytes)],
+    ) -> Applied<Outcome> {
+        demand(settings.iter().all(|(_, value)| value.len() <= MAX_SETTING_LEN))?;
+        let outcome = self.create_bucket(bucket)?;
+        let slot = self.keys.bucket(bucket.id);
+        if let Some(StoredBucket::Kept { record, epoch: 0 }) = self.overlay.load(&slot)?
+            && !settings.is_empty()
+        {
+            for (setting, value) in settings {
+                self.overlay.put(self.keys.setting(bucket.id, *setting), &StoredSetting(value.clone()))?;
+            }
+            self.overlay.put(slot, &StoredBucket::Kept { record, epoch: 1 })?;
+        }
+        Ok(outcome)
     }
 
     /// `Command::SealBucket`.

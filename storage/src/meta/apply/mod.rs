@@ -107,17 +107,20 @@ impl<'a> Applier<'a> {
             Command::CreateBucket { bucket } => self.create_bucket(bucket),
             Command::SealBucket { bucket } => self.seal_bucket(*bucket),
             Command::PurgeBucket { bucket, limit } => self.purge_bucket(*bucket, *limit),
-            Command::PutObject { bucket, key, condition, owner, size, etag, checksum, attributes, body } => {
-                let content = objects::Content {
-                    size: *size,
-                    etag: *etag,
-                    checksum: checksum.clone(),
-                    owner: *owner,
-                    attributes: attributes.clone(),
-                };
+            Command::CreateBucketWith { bucket, settings } => self.create_bucket_with(bucket, settings),
+            Command::PutObjectV1 { bucket, key, condition, owner, size, etag, checksum, attributes, body } => {
+                let attributes = attributes.clone().into();
+                let (size, etag, owner) = (*size, *etag, *owner);
+                let content = objects::Content { size, etag, checksum: checksum.clone(), owner, attributes };
                 self.put_object((*bucket, key), condition, content, body)
             }
-            Command::CopyObject {
+            Command::PutObject { bucket, key, condition, owner, size, etag, checksum, attributes, body } => {
+                let attributes = attributes.clone();
+                let (size, etag, owner) = (*size, *etag, *owner);
+                let content = objects::Content { size, etag, checksum: checksum.clone(), owner, attributes };
+                self.put_object((*bucket, key), condition, content, body)
+            }
+            Command::CopyObjectV1 {
                 source_bucket,
                 source_key,
                 source_version,
@@ -132,14 +135,43 @@ impl<'a> Applier<'a> {
                 let source = objects::Source {
                     place: (*source_bucket, source_key),
                     version: *source_version,
-                    attributes: attributes.as_ref(),
+                    attributes: attributes.clone().map(Into::into),
+                    labels: &[],
                     checksum: checksum.as_ref(),
                 };
                 self.copy_object(source, (*bucket, key), condition, *owner, *inline_id)
             }
+            Command::CopyObject {
+                source_bucket,
+                source_key,
+                source_version,
+                bucket,
+                key,
+                condition,
+                owner,
+                attributes,
+                labels,
+                inline_id,
+                checksum,
+            } => {
+                let source = objects::Source {
+                    place: (*source_bucket, source_key),
+                    version: *source_version,
+                    attributes: attributes.clone(),
+                    labels,
+                    checksum: checksum.as_ref(),
+                };
+                self.copy_object(source, (*bucket, key), condition, *owner, *inline_id)
+            }
+            Command::SetLabel { bucket, key, version, label, value } => {
+                self.set_label((*bucket, key), *version, *label, value.as_ref())
+            }
             Command::DeleteObjects { bucket, targets } => self.delete_objects(*bucket, targets),
+            Command::CreateUploadV1 { bucket, key, upload, owner, attributes, checksum } => {
+                self.create_upload((*bucket, key), *upload, *owner, attributes.clone().into(), *checksum)
+            }
             Command::CreateUpload { bucket, key, upload, owner, attributes, checksum } => {
-                self.create_upload((*bucket, key), *upload, *owner, attributes, *checksum)
+                self.create_upload((*bucket, key), *upload, *owner, attributes.clone(), *checksum)
             }
             Command::PutPart { bucket, key, upload, number, id, size, md5, checksum, body } => {
                 let part = uploads::NewPart { number: *number, id: *id, size: *size, md5: *md5, checksum, body };

@@ -1,9 +1,11 @@
 //! Objects: put, copy, delete. Only here, at apply, a condition lets a write through; a gateway may refuse one earlier.
 
+use bytes::Bytes;
+
 use super::super::command::{DeleteTarget, NewBody, Outcome, Rejection, WriteCondition};
 use super::super::error::MetaError;
 use super::super::overlay::Read;
-use super::super::record::{Attributes, Body, Checksum, ETag, VersionRecord};
+use super::super::record::{Attributes, Body, Checksum, ETag, Label, VersionRecord};
 use super::super::stored::VersionHead;
 use super::{Applied, Applier, Failure, check_key, demand, less, more};
 use crate::types::{BucketId, ManifestId, UserId, VersionId};
@@ -27,7 +29,9 @@ pub(super) struct Content {
 pub(super) struct Source<'a> {
     pub place: Place<'a>,
     pub version: VersionId,
-    pub attributes: Option<&'a Attributes>,
+    /// `None` takes the source's, with these labels.
+    pub attributes: Option<Attributes>,
+    pub labels: &'a [(Label, Bytes)],
     pub checksum: Option<&'a Checksum>,
 }
 
@@ -41,6 +45,7 @@ impl Applier<'_> {
         body: &NewBody,
     ) -> Applied<Outcome> {
         check_key(place.1)?;
+        demand(content.attributes.has_good_labels())?;
         self.check_body(body, content.size)?;
         self.check_bucket(place.0)?;
         let old = self.current(place)?;
@@ -71,6 +76,8 @@ impl Applier<'_> {
         let old = self.current(place)?;
         condition.judge(old.as_ref().map(|old| &old.etag))?;
 
+        let attributes = source.attributes.unwrap_or(Attributes { labels: source.labels.to_vec(), ..from.attributes });
+        demand(attributes.has_good_labels())?;
         // Shared before the old version lets go: a copy onto itself never leaves the body without a holder.
         let body = self.share(&from.body, inline_id)?;
         let content = Content {
@@ -78,7 +85,7 @@ impl Applier<'_> {
             etag: from.etag,
             checksum: source.checksum.cloned().or(from.checksum),
             owner,
-            attributes: source.attributes.cloned().unwrap_or(from.attributes),
+            attributes,
         };
         Ok(self.make_current(place, content, body, old)?)
     }
@@ -116,6 +123,25 @@ impl Applier<'_> {
         self.overlay.delete(self.key_of(place));
         self.drop_version(&old)?;
         Ok(true)
+    }
+
+    /// `Command::SetLabel`.
+    pub(super) fn set_label(
+        &mut self,
+        place: Place<'_>,
+        version: VersionId,
+        label: Label,
+        value: Option<&Bytes>,
+    ) -> Applied<Outcome> {
+        self.check_bucket(place.0)?;
+        let mut record: VersionRecord = self.overlay.load(&self.key_of(place))?.ok_or(Rejection::NoSuchKey)?;
+        if record.version != version {
+            return Err(Rejection::SourceChanged.into());
+        }
+        record.attributes.set_label(label, value.cloned());
+        demand(record.attributes.has_good_labels())?;
+        self.overlay.put(self.key_of(place), &record)?;
+        Ok(Outcome::Done)
     }
 
     /// The current version of a key.

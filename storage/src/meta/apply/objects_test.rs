@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::super::super::check::check;
 use super::super::super::command::Command;
 use super::super::super::query::{Query, Wanted, WantedBytes};
-use super::super::super::record::ChunkSpan;
+use super::super::super::record::{ChunkSpan, MAX_LABELS_LEN};
 use super::super::super::testing::{BUCKET, Rig, chunks, delete, etag, hash, put};
 use super::*;
 use crate::types::{MAX_CHUNK_LEN, MAX_CHUNKS_PER_BODY, MAX_INLINE_LEN};
@@ -42,6 +42,7 @@ fn copy(rig: &mut Rig, from: &str, to: &str) -> Result<Outcome, Rejection> {
         condition: WriteCondition::Always,
         owner: UserId([8; 16]),
         attributes: None,
+        labels: Vec::new(),
         inline_id,
         checksum: None,
     })
@@ -178,6 +179,7 @@ fn a_copy_of_another_version_than_was_seen_is_refused() {
         condition: WriteCondition::Always,
         owner: UserId([8; 16]),
         attributes: None,
+        labels: Vec::new(),
         inline_id,
         checksum: None,
     };
@@ -263,4 +265,36 @@ fn what_not_all_homes_acknowledged_is_queued_for_repair() {
     assert_eq!((queue[0].hash, queue[0].queued_ms), (hash(id, 0), rig.now));
     assert_eq!(queue[0].known, [crate::types::DiskId([1; 16]), crate::types::DiskId([2; 16])]);
     check(&rig.store);
+}
+
+#[test]
+fn a_label_is_set_of_the_version_that_was_judged_and_stays_behind_when_that_is_copied() {
+    let mut rig = Rig::with_bucket();
+    rig.put_bytes("k", b"one");
+    let version = rig.read("k", Wanted::Nothing, 0).unwrap().0.version;
+    let set = |version, value: Option<Vec<u8>>| Command::SetLabel {
+        bucket: BUCKET,
+        key: "k".to_owned(),
+        version,
+        label: Label::Acl,
+        value: value.map(Bytes::from),
+    };
+    let label = |rig: &Rig, key: &str| {
+        let record = rig.read(key, Wanted::Nothing, 0).unwrap().0;
+        assert_eq!(record.attributes.labels.len(), usize::from(record.attributes.label(Label::Acl).is_some()));
+        record.attributes.label(Label::Acl).map(|value| value.to_vec())
+    };
+    assert_eq!(rig.run(set(version, Some(b"acl".to_vec()))), Ok(Outcome::Done));
+    assert_eq!(label(&rig, "k"), Some(b"acl".to_vec()));
+    assert_eq!(rig.read("k", Wanted::Nothing, 0).unwrap().0.version, version, "it is the same version");
+    copy(&mut rig, "k", "copy").unwrap();
+    assert_eq!(label(&rig, "copy"), None);
+    let too_long = vec![7; MAX_LABELS_LEN + 1];
+    assert_eq!(rig.run(set(version, Some(too_long))), Err(Rejection::Invalid));
+    assert_eq!(label(&rig, "k"), Some(b"acl".to_vec()));
+    rig.put_bytes("k", b"two");
+    assert_eq!(label(&rig, "k"), None, "another version has its own");
+    assert_eq!(rig.run(set(version, None)), Err(Rejection::SourceChanged));
+    let missing = Command::SetLabel { bucket: BUCKET, key: "none".to_owned(), version, label: Label::Acl, value: None };
+    assert_eq!(rig.run(missing), Err(Rejection::NoSuchKey));
 }

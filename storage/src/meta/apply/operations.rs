@@ -22,7 +22,11 @@ impl Applier<'_> {
         if operation.issued_ms < oldest {
             return Ok(Some(Err(Rejection::OperationTooOld)));
         }
-        Ok(self.overlay.load::<Kept>(&self.keys.operation(operation))?.map(|kept| kept.0))
+        let kept = self.overlay.load::<Kept>(&self.keys.operation(operation))?.map(|kept| kept.0);
+        Ok(kept.map(|result| match result {
+            Ok(Outcome::VersionV1(record)) => Ok(Outcome::Version(Box::new((*record).into()))),
+            result => result,
+        }))
     }
 
     /// Keeps the result for a repeated operation, and hands it on.

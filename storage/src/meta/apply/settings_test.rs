@@ -126,3 +126,27 @@ fn the_encoded_form_of_the_command_is_frozen() {
     let bytes = postcard::to_stdvec(&set(Setting::Cors, Some(b"v"))).unwrap();
     assert_eq!(bytes, [17, 7, 5, 1, 1, b'v']);
 }
+
+#[test]
+fn a_bucket_is_made_with_its_settings_even_where_another_began_it_without() {
+    let mut rig = Rig::with_bucket();
+    let with = |id: BucketId, value: &'static [u8]| {
+        let Command::CreateBucket { bucket } = create_bucket(id) else { panic!() };
+        Command::CreateBucketWith {
+            bucket,
+            settings: vec![
+                (Setting::OwnershipControls, Bytes::from_static(value)),
+                (Setting::Acl, Bytes::from_static(b"acl")),
+            ],
+        }
+    };
+    let set = vec![(Setting::OwnershipControls, value(b"one")), (Setting::Acl, value(b"acl"))];
+    let other = BucketId(BUCKET.0 + 1);
+    assert!(matches!(rig.run(with(other, b"one")), Ok(Outcome::Bucket(_))));
+    assert_eq!(settings(&rig, other), (1, set.clone()));
+    assert!(matches!(rig.run(with(other, b"two")), Ok(Outcome::Bucket(_))), "it is there already");
+    assert_eq!(settings(&rig, other), (1, set.clone()));
+    assert!(matches!(rig.run(with(BUCKET, b"one")), Ok(Outcome::Bucket(_))));
+    assert_eq!(settings(&rig, BUCKET), (1, set));
+    check(&rig.store);
+}

@@ -45,10 +45,11 @@ impl Applier<'_> {
         (bucket, key): Place<'_>,
         upload: UploadId,
         owner: UserId,
-        attributes: &Attributes,
+        attributes: Attributes,
         checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     ) -> Applied<Outcome> {
         check_key(key)?;
+        demand(attributes.has_good_labels())?;
         self.check_bucket(bucket)?;
         let handle = self.keys.upload_handle(bucket, key.as_bytes(), upload);
         if self.overlay.contains(&handle)? {
@@ -56,7 +57,6 @@ impl Applier<'_> {
         }
 
         let initiated_ms = self.noted_ms;
-        let attributes = attributes.clone();
         let record = UploadRecord { id: upload, key: key.to_owned(), owner, initiated_ms, attributes, checksum };
         self.overlay.put(handle, &UploadHandle { initiated_ms })?;
         self.overlay.put(self.keys.upload(bucket, key.as_bytes(), initiated_ms, upload), &record)?;
