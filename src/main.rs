@@ -12,6 +12,7 @@ mod identities;
 mod logging;
 mod metrics;
 mod options;
+mod self_signed;
 mod serve;
 
 use std::process::ExitCode;

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use cairn_gateway::acl::Ownership;
 use cairn_gateway::policy::Network;
+use cairn_gateway::server::tls::Files;
 use clap::Args;
 use serde::{Deserialize, Deserializer};
 
@@ -48,6 +49,39 @@ pub struct Given {
         help = "Nodes of the cluster to join, HOST:PORT, or mdns for those on the LAN; a node that is given any never forms a cluster by itself"
     )]
     pub join: Option<Vec<String>>,
+
+    /// Certificates with their chains (PEM); S3 is served over TLS.
+    #[arg(
+        long,
+        env = "CAIRN_TLS_CERTIFICATE",
+        value_name = "FILE,...",
+        value_delimiter = ',',
+        help = "Serve S3 over TLS with these certificates and chains (PEM), of which clients get the one for the host that they ask for"
+    )]
+    pub tls_certificate: Option<Vec<PathBuf>>,
+
+    /// Their private keys (PEM), in the same order.
+    #[arg(
+        long,
+        env = "CAIRN_TLS_KEY",
+        value_name = "FILE,...",
+        value_delimiter = ',',
+        help = "The private keys of the certificates (PEM), in the same order"
+    )]
+    pub tls_key: Option<Vec<PathBuf>>,
+
+    /// Whether S3 is served over TLS with a certificate that the server makes and nobody has signed.
+    #[arg(
+        long,
+        env = "CAIRN_TLS_SELF_SIGNED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        // A directory may follow.
+        require_equals = true,
+        default_missing_value = "true",
+        help = "Serve S3 over TLS with a self-signed certificate, made in the first directory"
+    )]
+    pub tls_self_signed: Option<bool>,
 
     /// Connections to the S3 port; past them only health is answered.
     #[arg(
@@ -232,6 +266,14 @@ pub enum Switch {
     Off,
 }
 
+/// Whether S3 is served over TLS, and with which certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsCertificates {
+    None,
+    Given(Vec<Files>),
+    SelfSigned,
+}
+
 /// The settings that hold.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -239,6 +281,7 @@ pub struct Settings {
     pub rpc: SocketAddr,
     pub advertise: Option<String>,
     pub join: Vec<String>,
+    pub tls: TlsCertificates,
     pub connections: usize,
     pub connections_per_address: usize,
     pub trusted_proxies: Vec<Network>,
@@ -289,6 +332,9 @@ impl Given {
             rpc: self.rpc.or(other.rpc),
             advertise: self.advertise.or(other.advertise),
             join: self.join.or(other.join),
+            tls_certificate: self.tls_certificate.or(other.tls_certificate),
+            tls_key: self.tls_key.or(other.tls_key),
+            tls_self_signed: self.tls_self_signed.or(other.tls_self_signed),
             connections: self.connections.or(other.connections),
             connections_per_address: self.connections_per_address.or(other.connections_per_address),
             trusted_proxy: self.trusted_proxy.or(other.trusted_proxy),
@@ -322,11 +368,13 @@ impl Given {
             Some(path) => self.or(Self::from_file(path)?),
             None => self,
         };
+        let tls = certificates(given.tls_certificate, given.tls_key, given.tls_self_signed.unwrap_or(false))?;
         let settings = Settings {
             listen: given.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
             rpc: given.rpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9001))),
             advertise: given.advertise,
             join: given.join.unwrap_or_default(),
+            tls,
             connections: given.connections.unwrap_or(4_096),
             connections_per_address: given.connections_per_address.unwrap_or(1_024),
             trusted_proxies: networks(&given.trusted_proxy.unwrap_or_default())?,
@@ -380,6 +428,25 @@ impl Settings {
 
 fn bytes(given: Option<ByteSize>, default: usize) -> Result<usize> {
     given.map_or(Ok(default), |size| usize::try_from(size.as_u64()).context("a size is too large for this machine"))
+}
+
+fn certificates(
+    certificates: Option<Vec<PathBuf>>,
+    keys: Option<Vec<PathBuf>>,
+    self_signed: bool,
+) -> Result<TlsCertificates> {
+    let (certificates, keys) = (certificates.unwrap_or_default(), keys.unwrap_or_default());
+    let (of, count) = (certificates.len(), keys.len());
+    ensure!(of == count, "tls_certificate and tls_key go in pairs: there are {of} certificates and {count} keys");
+    match (certificates.is_empty(), self_signed) {
+        (true, false) => Ok(TlsCertificates::None),
+        (true, true) => Ok(TlsCertificates::SelfSigned),
+        (false, true) => bail!("tls_certificate and tls_self_signed exclude each other: give one of them"),
+        (false, false) => {
+            let pairs = certificates.into_iter().zip(keys);
+            Ok(TlsCertificates::Given(pairs.map(|(certificate, key)| Files { certificate, key }).collect()))
+        }
+    }
 }
 
 fn networks(given: &[String]) -> Result<Vec<Network>> {
@@ -469,6 +536,26 @@ mod tests {
         for wrong in ["", "proxy.example.com", "10.0.0.0/33", "10.0.0.1,", "10.0.0.1:80", "10.0.0.*"] {
             let error = given(&["--trusted-proxy", wrong]).resolve(None).unwrap_err();
             assert!(error.to_string().contains("trusted_proxy"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn certificates_and_keys_go_in_pairs_and_not_with_a_self_signed_one() {
+        let resolved = |text: &str| toml::from_str::<Given>(text).unwrap().resolve(None);
+        let files = |name: &str| Files { certificate: format!("{name}.crt").into(), key: format!("{name}.key").into() };
+        assert_eq!(resolved("").unwrap().tls, TlsCertificates::None);
+        assert_eq!(resolved("tls_self_signed = false").unwrap().tls, TlsCertificates::None);
+        assert_eq!(resolved("tls_self_signed = true").unwrap().tls, TlsCertificates::SelfSigned);
+        let both = "tls_certificate = ['a.crt', 'b.crt']\ntls_key = ['a.key', 'b.key']\n";
+        assert_eq!(resolved(both).unwrap().tls, TlsCertificates::Given(vec![files("a"), files("b")]));
+        for wrong in [
+            "tls_certificate = ['a.crt']",
+            "tls_key = ['a.key']",
+            "tls_certificate = ['a.crt', 'b.crt']\ntls_key = ['a.key']",
+            &format!("{both}tls_self_signed = true"),
+        ] {
+            let error = resolved(wrong).unwrap_err().to_string();
+            assert!(error.contains("tls_certificate"), "{wrong}: {error}");
         }
     }
 

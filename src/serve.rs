@@ -1,12 +1,13 @@
 //! The roles of a process: server, storage node, gateway. Wiring only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cairn_gateway::data::{DataPath, DataSettings};
 use cairn_gateway::gateway::Gateway;
+use cairn_gateway::server::tls::Tls;
 use cairn_gateway::server::{Hooks, Limits};
 use cairn_storage::client::{Client, remote};
 use cairn_storage::cluster::{RootCredentials, Secret};
@@ -16,9 +17,11 @@ use cairn_storage::types::{ClusterSettings, ROOT_GROUP};
 use futures::FutureExt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::ending::Ending;
-use crate::options::Settings;
+use crate::options::{Settings, TlsCertificates};
+use crate::self_signed::SelfSigned;
 use crate::{banner, metrics};
 
 /// Open files besides connections to S3: disks, peers, connections past the bound.
@@ -39,7 +42,8 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
     let recorded = metrics::record()?;
     metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
-    let count = directories.len();
+    let given = given_certificates(&settings)?;
+    let (count, first) = (directories.len(), directories.first().cloned());
     let Some(node) = ending.unless(Node::start(node_options(directories, &settings)?)).await else { return Ok(()) };
     let node = node?;
     match count {
@@ -48,6 +52,15 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
         2 => tracing::warn!("two directories: the loss of one stops everything until `cairn recover`; use three"),
         _ => {}
     }
+    let self_signed = match (&settings.tls, &first) {
+        (TlsCertificates::SelfSigned, Some(first)) => Some(self_signed(first, &settings).await?),
+        _ => None,
+    };
+    let tls = match &self_signed {
+        Some(own) => Some(Tls::load(vec![own.files.clone()])?),
+        None => given,
+    };
+    let endpoint = endpoint(&settings);
     let gateway = make_gateway(node.client(), &settings)?;
     let hooks = Hooks {
         ready: {
@@ -59,13 +72,16 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
         },
         metrics: Some(recorded),
         limits: limits(&settings),
+        tls,
     };
+    let _renewing = self_signed.clone().map(|own| AbortOnDropHandle::new(tokio::spawn(own.renew())));
     let serving = tokio::spawn(cairn_gateway::server::serve(listener, gateway, hooks, ending.clone().told()));
     if ending.unless(wait_until_ready(&node)).await.is_some() {
         let (root, made) = node.root_credentials();
         let access_key = root.map_or("<ACCESS KEY>", |root| root.access_key.as_str());
         let new_secret = root.filter(|_| made).map(|root| root.secret_key.as_str());
-        banner::print(settings.listen, &settings.region, access_key, new_secret);
+        let trusted = self_signed.as_ref().map(|own| own.files.certificate.as_path());
+        banner::print(&endpoint, trusted, &settings.region, access_key, new_secret);
     }
     serving.await.context("the S3 side ended")?;
     end(node).await;
@@ -98,9 +114,13 @@ pub async fn gateway(settings: Settings) -> Result<()> {
     let Some(secret) = cluster_secret()? else {
         bail!("a gateway needs the cluster's secret in CAIRN_CLUSTER_SECRET; a server keeps it in DIR/cluster-secret");
     };
+    if settings.tls == TlsCertificates::SelfSigned {
+        bail!("a gateway has no directory to keep a certificate in: give it --tls-certificate and --tls-key");
+    }
     let ending = Ending::listen()?;
     let recorded = metrics::record()?;
     metrics::serve(settings.metrics, recorded.clone()).await?;
+    let tls = given_certificates(&settings)?;
     let listener = listen(&settings).await?;
     let connecting = remote::connect(&settings.join, &secret, CONNECT_PATIENCE);
     let Some(client) = ending.unless(connecting).await else { return Ok(()) };
@@ -115,8 +135,9 @@ pub async fn gateway(settings: Settings) -> Result<()> {
         },
         metrics: Some(recorded),
         limits: limits(&settings),
+        tls,
     };
-    println!("Cairn's gateway serves S3 at http://{}.", settings.listen);
+    println!("Cairn's gateway serves S3 at {}.", endpoint(&settings));
     cairn_gateway::server::serve(listener, gateway, hooks, ending.told()).await;
     Ok(())
 }
@@ -162,6 +183,26 @@ fn make_gateway(client: Client, settings: &Settings) -> Result<Gateway> {
         object_ownership: settings.object_ownership,
     };
     Ok(Gateway::new(client.clone(), DataPath::new(client, data), s3))
+}
+
+/// Those that were named, if any was. A file that is none ends the process before it has begun anything.
+fn given_certificates(settings: &Settings) -> Result<Option<Arc<Tls>>> {
+    match &settings.tls {
+        TlsCertificates::Given(files) => Ok(Some(Tls::load(files.clone()).context("TLS")?)),
+        TlsCertificates::None | TlsCertificates::SelfSigned => Ok(None),
+    }
+}
+
+async fn self_signed(directory: &Path, settings: &Settings) -> Result<SelfSigned> {
+    let own = SelfSigned::new(directory, settings.listen, &settings.domains)?;
+    let made = own.clone();
+    tokio::task::spawn_blocking(move || made.make_where_needed()).await??;
+    Ok(own)
+}
+
+fn endpoint(settings: &Settings) -> String {
+    let scheme = if settings.tls == TlsCertificates::None { "http" } else { "https" };
+    format!("{scheme}://{}", settings.listen)
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -16,16 +16,20 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// The most entries of `X-Forwarded-For` that are looked at, from its end: more proxies than stand in any row.
 const MAX_ENTRIES: usize = 32;
 
-/// The address at the other end of a request's connection, among the request's extensions.
+/// Who is at the other end of a request's connection, among the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+pub struct Peer {
+    pub address: IpAddr,
+    /// Whether the connection is TLS.
+    pub secure: bool,
+}
 
 /// From where a request comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// Of version 4 where it is one of version 4 that is written as one of version 6.
     pub address: IpAddr,
-    /// Whether the client spoke TLS, as far as a trusted proxy has said so.
+    /// Whether the client spoke TLS, to us or as far as a trusted proxy has said so.
     pub secure: bool,
 }
 
@@ -34,13 +38,13 @@ impl Origin {
     /// trusted proxy's; what stands before it, the client may have written itself. Where the list ends before, or goes
     /// on with what is no address, it is the farthest proxy's: an address that was seen, never one that was made up.
     ///
-    /// `secure` takes `https` in each value of `X-Forwarded-Proto`. A proxy that adds to what it was given so tells of
+    /// Behind a trusted proxy `secure` takes `https` in each value of `X-Forwarded-Proto`. A proxy that adds to what it was given so tells of
     /// a hop in the clear, whichever it was, and a client can only say less of itself than holds.
-    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Self {
+    pub fn of(peer: Peer, headers: &HeaderMap, trusted: &[Network]) -> Self {
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-        let mut address = peer.to_canonical();
+        let mut address = peer.address.to_canonical();
         if !is_trusted(address) {
-            return Self { address, secure: false };
+            return Self { address, secure: peer.secure };
         }
         let mut hops = entries(headers, FORWARDED_FOR).rev().take(MAX_ENTRIES).map_while(as_address);
         while is_trusted(address) {

@@ -12,13 +12,17 @@ fn headers(name: &str, lines: &[&[u8]]) -> HeaderMap {
     lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line).unwrap())).collect()
 }
 
+fn peer(address: &str) -> Peer {
+    Peer { address: address.parse().unwrap(), secure: false }
+}
+
 /// The client's address where the peer is a proxy or not, and these are the lines of `X-Forwarded-For`.
-fn address(peer: &str, lines: &[&[u8]]) -> String {
-    Origin::of(peer.parse().unwrap(), &headers(FORWARDED_FOR, lines), &trusted()).address.to_string()
+fn address(from: &str, lines: &[&[u8]]) -> String {
+    Origin::of(peer(from), &headers(FORWARDED_FOR, lines), &trusted()).address.to_string()
 }
 
 fn secure(lines: &[&[u8]]) -> bool {
-    Origin::of("10.0.0.1".parse().unwrap(), &headers(FORWARDED_PROTO, lines), &trusted()).secure
+    Origin::of(peer("10.0.0.1"), &headers(FORWARDED_PROTO, lines), &trusted()).secure
 }
 
 #[test]
@@ -149,17 +153,31 @@ fn a_client_spoke_tls_where_a_trusted_proxy_says_so_and_nobody_else_contradicts(
 fn nobody_is_believed_where_no_proxy_is_named_nor_one_that_is_not() {
     let mut said = headers(FORWARDED_PROTO, &[b"https"]);
     said.extend(headers(FORWARDED_FOR, &[b"198.51.100.1"]));
-    for peer in ["127.0.0.1", "10.0.0.1", "203.0.113.7", "::1"] {
-        let address: IpAddr = peer.parse().unwrap();
-        assert_eq!(Origin::of(address, &said, &[]), Origin { address, secure: false });
+    for from in ["127.0.0.1", "10.0.0.1", "203.0.113.7", "::1"] {
+        let peer = peer(from);
+        let expected = Origin { address: peer.address, secure: false };
+        assert_eq!(Origin::of(peer, &said, &[]), expected);
         let others = [Network::parse("192.0.2.0/24").unwrap()];
-        assert_eq!(Origin::of(address, &said, &others), Origin { address, secure: false });
+        assert_eq!(Origin::of(peer, &said, &others), expected);
     }
 }
 
 #[test]
 fn forwarded_is_believed_of_nobody() {
     let said = headers("forwarded", &[b"for=198.51.100.1;proto=https"]);
-    let address: IpAddr = "10.0.0.1".parse().unwrap();
-    assert_eq!(Origin::of(address, &said, &trusted()), Origin { address, secure: false });
+    let peer = peer("10.0.0.1");
+    assert_eq!(Origin::of(peer, &said, &trusted()), Origin { address: peer.address, secure: false });
+}
+
+#[test]
+fn tls_to_us_is_the_clients_where_no_trusted_proxy_stands_between() {
+    let spoke = |from: &str, said: &[&[u8]]| {
+        let peer = Peer { secure: true, ..peer(from) };
+        Origin::of(peer, &headers(FORWARDED_PROTO, said), &trusted()).secure
+    };
+    assert!(spoke("203.0.113.7", &[]));
+    assert!(spoke("203.0.113.7", &[b"http"]), "who is no proxy says nothing of itself");
+    assert!(spoke("10.0.0.1", &[b"https"]));
+    assert!(!spoke("10.0.0.1", &[b"http"]), "the proxy speaks TLS, and its client does not");
+    assert!(!spoke("10.0.0.1", &[]), "nor is known of a client of which it says nothing");
 }

@@ -1,6 +1,5 @@
 //! A request as the operations see it: authenticated, its target taken from the raw URI, its body not yet read.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,6 +11,7 @@ use crate::error::{Code, S3Error};
 use crate::gate::Caller;
 use crate::middleware::inbound::TooSlow;
 use crate::operation::Version;
+use crate::origin::Peer;
 
 /// What an operation answers with.
 pub type Reply = Result<Response<Body>, S3Error>;
@@ -68,7 +68,7 @@ pub struct Request {
     /// `None` where there is none.
     pub signature: Option<SignatureFacts>,
     /// Who is at the other end of the connection, where that is known.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<Peer>,
     /// How the body is to be checked while it is read.
     pub payload: Payload,
     pub body: Unread,

@@ -2,7 +2,9 @@
 
 pub(crate) mod pace;
 mod slots;
+mod socket;
 mod stream;
+pub mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,9 +24,14 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::slots::{Lane, Slots};
+use self::socket::Socket;
 use self::stream::{Active, Notes, Refusal, Stream};
+use self::tls::{Opened, Tls};
 use crate::gateway::Gateway;
 use crate::middleware::inbound::{Left, MAX_BODY};
 use crate::middleware::{Answer, Outbound, Service};
@@ -42,6 +49,8 @@ pub struct Hooks {
     /// What `/_cairn/metrics` shows. Its upkeep is the process' business.
     pub metrics: Option<PrometheusHandle>,
     pub limits: Limits,
+    /// `None` is plain HTTP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// The bounds of the server.
@@ -59,7 +68,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// The headers of a request.
     pub headers: usize,
-    /// How long a connection may be idle, or take to send a head.
+    /// How long a connection may be idle, or take to send a head, or to shake hands where there is TLS.
     pub head_timeout: Duration,
     /// What a client has to send or to take, in bytes a second; 0 is anything.
     pub min_rate: u64,
@@ -92,8 +101,9 @@ impl Default for Limits {
 /// Serves until `shutdown`, then finishes what is in flight, for at most [`Limits::shutdown`].
 pub async fn serve(listener: TcpListener, gateway: Gateway, hooks: Hooks, shutdown: impl Future<Output = ()> + Send) {
     describe_metrics();
-    let limits = hooks.limits;
-    let service = Service::new(gateway, hooks);
+    let (limits, tls) = (hooks.limits, hooks.tls.clone());
+    let _watching = tls.clone().map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.watch())));
+    let shared = Shared { service: Service::new(gateway, hooks), limits, tls, closing: CancellationToken::new() };
     let slots = Slots::new(limits.connections, limits.connections_per_address);
     let mut lane = Lane::default();
     let graceful = GracefulShutdown::new();
@@ -106,28 +116,39 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, hooks: Hooks, shutdo
             () = &mut shutdown => break,
         };
         let (stream, peer) = accepted;
-        let (service, watcher) = (service.clone(), graceful.watcher());
+        let (shared, watcher) = (shared.clone(), graceful.watcher());
         match slots.take(peer.ip()) {
             Some(slot) => {
                 connections.spawn(async move {
-                    connection(stream, peer, service, limits, watcher, Manner::Full).await;
+                    connection(stream, peer, shared, watcher, Manner::Full).await;
                     drop(slot);
                 });
             }
             None => {
                 metrics::counter!("cairn_s3_connections_refused_total").increment(1);
-                let served = connection(stream, peer, service, limits, watcher, Manner::HealthOnly);
-                let served = async move { drop(tokio::time::timeout(limits.lane_time, served).await) };
+                let served = connection(stream, peer, shared, watcher, Manner::HealthOnly);
+                let served = async move { drop(timeout(limits.lane_time, served).await) };
                 lane.push(connections.spawn(served), limits.lane);
             }
         }
     }
     drop(listener);
+    shared.closing.cancel();
     tracing::info!(connections = connections.len(), "no new connections; finishing what is in flight");
-    if tokio::time::timeout(limits.shutdown, graceful.shutdown()).await.is_err() {
+    if timeout(limits.shutdown, graceful.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "requests were still in flight and are cut off");
     }
     connections.shutdown().await;
+}
+
+/// What all connections have in common.
+#[derive(Clone)]
+struct Shared {
+    service: Service,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    /// The server ends: nobody is waited for with whom nothing is in flight.
+    closing: CancellationToken,
 }
 
 /// What a connection is good for.
@@ -136,6 +157,8 @@ enum Manner {
     Full,
     /// One request: there was no slot for it.
     HealthOnly,
+    /// One request, to be told that it should have come over TLS.
+    NotSecure,
 }
 
 /// The next connection. May be dropped and called again.
@@ -153,14 +176,15 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// Serves one connection to its end.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    service: Service,
-    limits: Limits,
-    watcher: Watcher,
-    manner: Manner,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared, watcher: Watcher, manner: Manner) {
+    metrics::counter!("cairn_s3_connections_total").increment(1);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection without TCP_NODELAY");
+    }
+    let Some(opened) = open(stream, peer, &shared).await else { return };
+    let is_refused = shared.tls.is_some() && !opened.secure;
+    let manner = if is_refused { Manner::NotSecure } else { manner };
+    let Shared { service, limits, .. } = shared;
     let refusal = {
         let service = service.clone();
         Box::new(move |status| service.refusal(status))
@@ -171,15 +195,32 @@ async fn connection(
             match manner {
                 Manner::Full => service.answer(request).await,
                 Manner::HealthOnly => service.answer_health_only(request).await,
+                Manner::NotSecure => service.answer_not_secure(request).await,
             }
         }
     };
-    speak(stream, peer, refusal, answer, limits, watcher, manner).await;
+    speak(opened, peer, refusal, answer, limits, watcher, manner).await;
+}
+
+/// Shakes hands, where there is TLS; within the time that a head may take, and not while the server ends.
+async fn open(stream: TcpStream, peer: SocketAddr, shared: &Shared) -> Option<Opened> {
+    let limits = &shared.limits;
+    let socket = Socket::new(stream, limits.min_rate, limits.write_window);
+    let Some(tls) = &shared.tls else { return Some(Opened { stream: Box::new(socket), secure: false }) };
+    let opening = timeout(limits.head_timeout, tls.open(socket));
+    let error = match shared.closing.run_until_cancelled(opening).await? {
+        Ok(Ok(opened)) => return Some(opened),
+        Ok(Err(error)) => error,
+        Err(_) => std::io::ErrorKind::TimedOut.into(),
+    };
+    metrics::counter!("cairn_s3_tls_handshakes_failed_total").increment(1);
+    tracing::debug!(%error, %peer, "a connection ended before it spoke TLS");
+    None
 }
 
 /// Speaks HTTP on a connection, whoever answers. Each request says who the peer is.
 async fn speak<F: Future<Output = Answer>>(
-    stream: TcpStream,
+    opened: Opened,
     peer: SocketAddr,
     refusal: Refusal,
     answer: impl Fn(http::Request<Incoming>) -> F,
@@ -187,15 +228,12 @@ async fn speak<F: Future<Output = Answer>>(
     watcher: Watcher,
     manner: Manner,
 ) {
-    metrics::counter!("cairn_s3_connections_total").increment(1);
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection without TCP_NODELAY");
-    }
+    let said = Peer { address: peer.ip(), secure: opened.secure };
     let notes = Arc::new(Notes::default());
-    let io = TokioIo::new(Stream::new(stream, limits.min_rate, limits.write_window, notes.clone(), refusal));
+    let io = TokioIo::new(Stream::new(opened.stream, limits.min_rate, notes.clone(), refusal));
     let answer = service_fn(move |mut request: http::Request<Incoming>| {
         let notes = notes.clone();
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(said);
         let answered = answer(request);
         async move {
             let active = notes.active();
@@ -260,6 +298,13 @@ fn describe_metrics() {
     describe_counter!("cairn_s3_connections_total", "Accepted connections.");
     describe_counter!("cairn_s3_connections_refused_total", "Connections past the bounds, served health only.");
     describe_counter!("cairn_s3_panics_total", "Requests that panicked.");
+    describe_counter!("cairn_s3_tls_handshakes_failed_total", "Connections that ended before they spoke TLS.");
+    describe_counter!("cairn_s3_tls_reloads_total", "New certificate files, by whether they were taken.");
+    describe_gauge!(
+        "cairn_s3_tls_certificate_expiry_timestamp_seconds",
+        Unit::Seconds,
+        "When a certificate that is served expires, since the epoch."
+    );
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -9,13 +9,17 @@ use tokio::time::timeout;
 use super::*;
 use crate::testing::Fake;
 
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<()>,
+pub(super) struct Server {
+    pub address: SocketAddr,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub running: JoinHandle<()>,
 }
 
 async fn start(limits: Limits) -> Server {
+    start_with(limits, None).await
+}
+
+pub(super) async fn start_with(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
     let fake = Fake::default();
     // Which is not for everybody.
     fake.add_bucket("b", fake.add_user("anna", false).id);
@@ -23,7 +27,7 @@ async fn start(limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(serve(listener, gateway, hooks(limits), async {
+    let running = tokio::spawn(serve(listener, gateway, Hooks { tls, ..hooks(limits) }, async {
         let _ = stopped.await;
     }));
     Server { address, stop: Some(stop), running }
@@ -36,11 +40,11 @@ fn hooks(limits: Limits) -> Hooks {
             true
         })
     };
-    Hooks { ready: Arc::new(ready), metrics: None, limits }
+    Hooks { ready: Arc::new(ready), metrics: None, limits, tls: None }
 }
 
 /// Reads one answer: its head, and the body that its length announces.
-async fn read_answer(stream: &mut TcpStream) -> io::Result<String> {
+pub(super) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut seen = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -58,11 +62,11 @@ async fn read_answer(stream: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-async fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     matches!(timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap(), Ok(0) | Err(_))
 }
 
-const LIVE: &[u8] = b"GET /_cairn/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+pub(super) const LIVE: &[u8] = b"GET /_cairn/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
 async fn a_client_that_waits_for_100_is_refused_without_it() {
@@ -134,7 +138,7 @@ async fn a_refused_upload_of_any_size_is_sent_whole_and_its_answer_is_read() {
 }
 
 /// S3's error, with a request id, and then the end.
-async fn is_refused(stream: &mut TcpStream, status: &str, code: &str) {
+pub(super) async fn is_refused(stream: &mut (impl AsyncRead + Unpin), status: &str, code: &str) {
     let answer = read_answer(stream).await.unwrap();
     assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -296,7 +300,8 @@ async fn streams(min_rate: u64, window: Duration) -> (Stream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     let refusal = Box::new(|_| Bytes::new());
-    (Stream::new(server, min_rate, window, Arc::default(), refusal), client)
+    let socket = Box::new(Socket::new(server, min_rate, window));
+    (Stream::new(socket, min_rate, Arc::default(), refusal), client)
 }
 
 #[tokio::test]
@@ -442,11 +447,12 @@ async fn each_request_of_a_connection_says_who_its_peer_is() {
     let refusal = Box::new(|_| Bytes::new());
     let graceful = GracefulShutdown::new();
     let watcher = graceful.watcher();
-    tokio::spawn(speak(stream, peer, refusal, answer, limits, watcher, Manner::Full));
+    let opened = Opened { stream: Box::new(stream), secure: true };
+    tokio::spawn(speak(opened, peer, refusal, answer, limits, watcher, Manner::Full));
     for _ in 0..3 {
         client.write_all(LIVE).await.unwrap();
         let answer = read_answer(&mut client).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert_eq!(heard.recv().await.unwrap(), Some(Peer("127.0.0.2".parse().unwrap())));
+        assert_eq!(heard.recv().await.unwrap(), Some(Peer { address: "127.0.0.2".parse().unwrap(), secure: true }));
     }
 }

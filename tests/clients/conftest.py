@@ -34,11 +34,12 @@ class Keys:
 
 
 class Process:
-    """A `cairn` process whose S3 port answers."""
+    """A `cairn` process whose S3 port answers. With a certificate to trust it speaks TLS."""
 
-    def __init__(self, arguments, environment, port, log):
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, arguments, environment, port, log, ca=None):
+        self.url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
         self.port = port
+        self.ca = ca
         self.log = pathlib.Path(log)
         with self.log.open("ab") as out:
             self.child = subprocess.Popen(
@@ -52,9 +53,11 @@ class Process:
             if self.child.poll() is not None:
                 raise RuntimeError(f"cairn ended with {self.child.returncode}:\n{self.log.read_text()[-4000:]}")
             try:
-                if requests.get(f"{self.url}/_cairn/health/ready", timeout=2).status_code == 200:
+                verify = True if self.ca is None else str(self.ca)
+                if requests.get(f"{self.url}/_cairn/health/ready", timeout=2, verify=verify).status_code == 200:
                     return
-            except requests.RequestException:
+            except OSError:
+                # All that requests raises is one; so is a certificate that was not made yet.
                 pass
             time.sleep(0.05)
         raise RuntimeError(f"cairn is not ready after {seconds} s:\n{self.log.read_text()[-4000:]}")

@@ -13,7 +13,7 @@ use super::identity::ACCOUNT;
 use crate::error::{Code, S3Error};
 use crate::operation::Version;
 use crate::ops::object::source::CopySource;
-use crate::origin::Origin;
+use crate::origin::{Origin, Peer};
 use crate::policy::{Context, Network, Value};
 use crate::request::{Content, Params, Request, SignatureFacts};
 
@@ -83,7 +83,7 @@ pub struct Circumstances {
     headers: Arc<HeaderMap>,
     query: Arc<Params>,
     signature: Option<SignatureFacts>,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     version: Version,
     /// Whether an object comes of it, and not a part of one or an upload; `None` where that is not asked.
     creates: Option<bool>,
@@ -105,8 +105,9 @@ impl Circumstances {
     }
 
     /// Of no request, but from somewhere.
-    pub fn from(peer: Option<IpAddr>) -> Self {
+    pub fn from(address: Option<IpAddr>) -> Self {
         let (headers, query) = (Arc::default(), Arc::default());
+        let peer = address.map(|address| Peer { address, secure: false });
         Self { headers, query, signature: None, peer, version: Version::Current, creates: None, prefix: None }
     }
 

@@ -20,7 +20,7 @@ fn full() -> Request {
         signed_ms: Some(1),
         content: Content::Sha256([0xab; 32]),
     });
-    request.peer = Some([192, 0, 2, 1].into());
+    request.peer = Some(Peer { address: [192, 0, 2, 1].into(), secure: false });
     (request.method, request.key) = (http::Method::PUT, "k".to_owned());
     request
 }

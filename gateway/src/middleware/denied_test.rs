@@ -29,7 +29,8 @@ async fn world() -> SocketAddr {
     fake.add_bucket("annas", anna.id);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let hooks = Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default() };
+    let hooks =
+        Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default(), tls: None };
     tokio::spawn(serve(listener, fake.gateway(), hooks, std::future::pending()));
     address
 }

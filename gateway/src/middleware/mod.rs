@@ -114,6 +114,16 @@ impl Service {
         .await
     }
 
+    /// Answers a request in the clear at a port with TLS.
+    pub(crate) async fn answer_not_secure<B>(&self, request: http::Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let refused = S3Error::with(Code::BadRequest, "The request came over HTTP to a port that speaks HTTPS only.");
+        self.answer_by(request, async |_, _, _| Err(refused)).await
+    }
+
     /// A whole message in the place of one that hyper would answer with by itself, to a request that it cannot read.
     pub(crate) fn refusal(&self, status: StatusCode) -> Bytes {
         let error = match status {
@@ -231,7 +241,7 @@ impl Service {
             document_len: row.document_len,
             virtual_host: target.virtual_host,
             signature: signed.signature,
-            peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+            peer: head.extensions.get::<Peer>().copied(),
             headers: head.headers.into(),
             payload: signed.payload,
             body: Unread::new(body),

@@ -67,7 +67,7 @@ pub(super) async fn answer(
         document_len: admin::MAX_BODY_LEN,
         virtual_host: target.virtual_host,
         signature: signed.signature,
-        peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+        peer: head.extensions.get::<Peer>().copied(),
         headers: head.headers.into(),
         payload: signed.payload,
         body: Unread::new(body),

@@ -36,6 +36,7 @@ fn setup_in(region: &str) -> Setup {
         }),
         metrics: None,
         limits: Limits::default(),
+        tls: None,
     };
     Setup { service: Service::new(fake.gateway_in(region), hooks), fake, ready }
 }
@@ -261,7 +262,8 @@ async fn a_name_that_is_taken_is_not_given_again() {
 async fn where_nobody_chose_a_region_clients_may_name_any() {
     let fake = Fake::default();
     fake.add_user("anna", false);
-    let hooks = Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default() };
+    let hooks =
+        Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default(), tls: None };
     let setup = Setup { service: Service::new(fake.gateway(), hooks), fake, ready: Arc::default() };
     let body =
         "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
@@ -423,7 +425,7 @@ async fn the_admin_api_is_roots() {
 #[tokio::test]
 async fn a_panic_is_an_internal_error_of_its_request_alone() {
     let fake = Fake::default();
-    let hooks = Hooks { ready: Arc::new(|| panic!("on purpose")), metrics: None, limits: Limits::default() };
+    let hooks = Hooks { ready: Arc::new(|| panic!("on purpose")), metrics: None, limits: Limits::default(), tls: None };
     let setup = Setup { service: Service::new(fake.gateway(), hooks), fake, ready: Arc::default() };
     assert_eq!(setup.ask("", "GET", "/_cairn/health/ready", "").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(setup.ask("", "GET", "/_cairn/health/live", "").await.status, StatusCode::OK);

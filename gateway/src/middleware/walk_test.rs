@@ -158,7 +158,8 @@ async fn world() -> World {
     let gateway = Gateway::new(client, data, Settings::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let hooks = Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default() };
+    let hooks =
+        Hooks { ready: Arc::new(|| Box::pin(async { true })), metrics: None, limits: Limits::default(), tls: None };
     tokio::spawn(serve(listener, gateway, hooks, std::future::pending()));
     World { recorder, address }
 }

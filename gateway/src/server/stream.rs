@@ -1,6 +1,5 @@
-//! A connection's socket: it does not wait for ever for a client that takes nothing, says in S3's form what hyper refuses
-//! by itself, and, where a client is still sending what nobody wants, closes so that the client can read the answer
-//! first.
+//! What HTTP is spoken over, with TLS or without: it says in S3's form what hyper refuses by itself, and, where a client is
+//! still sending what nobody wants, closes so that the client can read the answer first.
 
 use std::io;
 use std::pin::Pin;
@@ -12,10 +11,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::pace::Pace;
+use super::socket::Duplex;
 
 /// How long a socket is read from after its end was sent, at most.
 const LINGER_TIME: Duration = Duration::from_secs(300);
@@ -63,10 +62,9 @@ impl Drop for Active {
 pub(super) type Refusal = Box<dyn Fn(StatusCode) -> Bytes + Send>;
 
 pub(super) struct Stream {
-    inner: TcpStream,
+    inner: Box<dyn Duplex>,
     /// In bytes a second.
     min_rate: u64,
-    writing: Pace,
     notes: Arc<Notes>,
     /// After so many requests all that hyper had to write was written, and none was being answered: what it writes before
     /// the next one begins is a refusal of its own.
@@ -85,26 +83,8 @@ struct Lingering {
 }
 
 impl Stream {
-    /// `write_window` is how long the client may take no byte of its answer, or too few.
-    pub(super) fn new(
-        inner: TcpStream,
-        min_rate: u64,
-        write_window: Duration,
-        notes: Arc<Notes>,
-        refusal: Refusal,
-    ) -> Self {
-        let writing = Pace::new(min_rate, write_window);
-        Self { inner, min_rate, writing, notes, clean_after: Some(0), refusal, in_place: Bytes::new(), lingering: None }
-    }
-
-    /// Passes on what came of a write; a client that takes too little is an error.
-    fn bounded(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(written) = polled {
-            self.writing.moved(*written.as_ref().unwrap_or(&0));
-            return Poll::Ready(written);
-        }
-        ready!(self.writing.poll_wait(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    pub(super) fn new(inner: Box<dyn Duplex>, min_rate: u64, notes: Arc<Notes>, refusal: Refusal) -> Self {
+        Self { inner, min_rate, notes, clean_after: Some(0), refusal, in_place: Bytes::new(), lingering: None }
     }
 
     /// The number of requests so far, if none of them is being answered.
@@ -134,8 +114,7 @@ impl Stream {
 
     fn poll_in_place(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.in_place.is_empty() {
-            let polled = Pin::new(&mut self.inner).poll_write(cx, &self.in_place);
-            match ready!(self.bounded(polled, cx))? {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, &self.in_place))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.in_place.advance(written),
             }
@@ -190,8 +169,7 @@ impl AsyncWrite for Stream {
         if self.replaces(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.bounded(polled, cx)
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -207,8 +185,7 @@ impl AsyncWrite for Stream {
         {
             return Poll::Ready(Ok(first.len()));
         }
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.bounded(polled, cx)
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

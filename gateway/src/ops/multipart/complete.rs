@@ -107,13 +107,13 @@ async fn read_parts(
     }
 }
 
-/// Where the object is, under the scheme and the style of the request. Whoever took TLS off it has said so.
+/// Where the object is, under the scheme and the style of the request. Whoever took TLS off it before us has said so.
 fn location(request: &Request) -> String {
     let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text(HOST.as_str()).unwrap_or("localhost");
     let secure = text("x-forwarded-proto")
         .and_then(|schemes| schemes.split(',').next())
-        .is_some_and(|first| first.trim().eq_ignore_ascii_case("https"));
+        .map_or(request.peer.is_some_and(|peer| peer.secure), |first| first.trim().eq_ignore_ascii_case("https"));
     let scheme = if secure { "https" } else { "http" };
     let mut location = match request.virtual_host {
         true => format!("{scheme}://{host}/"),
