@@ -1,11 +1,13 @@
 //! The certificate that a server makes for itself where nobody gave it one: signed by nobody else, so that clients must
 //! be told to trust it.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cairn_gateway::server::tls::{Certificate, Files, is_host};
 use cairn_storage::durable;
 use cairn_storage::types::now_ms;
@@ -15,6 +17,8 @@ use time::OffsetDateTime;
 
 const CERTIFICATE_FILE: &str = "tls-certificate.pem";
 const KEY_FILE: &str = "tls-key.pem";
+/// What every data directory has.
+const IDENTITY_FILE: &str = "cairn.json";
 /// Anybody may read a certificate; the directory it is in is another matter.
 const PUBLIC: u32 = 0o644;
 
@@ -31,9 +35,30 @@ pub struct SelfSigned {
     pub files: Files,
     /// Names and addresses.
     hosts: Vec<String>,
+    /// The name of this machine, which containers change as they like: for its sake alone none is made anew.
+    machine: String,
 }
 
 impl SelfSigned {
+    /// In the first of these directories that has a certificate, or is one of Cairn's at least, which one whose disk is
+    /// not there is not.
+    ///
+    /// # Errors
+    /// There is no such directory; or there is no certificate, and none can be made.
+    pub fn prepare(directories: &[PathBuf], listen: SocketAddr, domains: &[String]) -> Result<Self> {
+        let present: Vec<_> = directories.iter().filter(|directory| is_ours(directory)).collect();
+        let having = present.iter().find(|directory| directory.join(CERTIFICATE_FILE).exists());
+        let chosen = having.or(present.first()).context("no directory is there to keep a certificate in")?;
+        let own = Self::new(chosen, listen, domains)?;
+        match own.make_where_needed() {
+            Err(error) if Certificate::load(&own.files).is_ok() => {
+                tracing::warn!(error = format!("{error:#}"), "the self-signed TLS certificate is not renewed");
+            }
+            made => made?,
+        }
+        Ok(own)
+    }
+
     /// For this machine by its name and its loopback addresses, the address of S3, and its domains.
     ///
     /// # Errors
@@ -43,23 +68,29 @@ impl SelfSigned {
         let files = Files { certificate: directory.join(CERTIFICATE_FILE), key: directory.join(KEY_FILE) };
         let mut hosts: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
         hosts.push(listen.ip().to_string());
-        hosts.push(uname().nodename().to_string_lossy().into_owned());
+        let machine = uname().nodename().to_string_lossy().into_owned();
+        hosts.push(machine.clone());
         hosts.extend(domains.iter().cloned());
         // A wildcard for all of a top-level domain is good for nobody.
         hosts.extend(domains.iter().filter(|domain| domain.contains('.')).map(|domain| format!("*.{domain}")));
         hosts.retain(|host| is_host(&example(host)));
         hosts.sort_unstable();
         hosts.dedup();
-        Ok(Self { files, hosts })
+        Ok(Self { files, hosts, machine })
     }
 
     /// Makes it, unless there is one that will be good for a while.
     ///
     /// # Errors
-    /// It cannot be made or written.
+    /// It cannot be made or written; what is there is none, and may be somebody's; the disk is gone.
     pub fn make_where_needed(&self) -> Result<()> {
         if self.is_good() {
             return Ok(());
+        }
+        let directory = self.files.certificate.parent().unwrap_or(Path::new("."));
+        ensure!(is_ours(directory), "{} is no directory of Cairn's, or its disk is gone", directory.display());
+        if self.files.certificate.exists() && self.files.key.exists() {
+            Certificate::load(&self.files).context("see to these files, or remove them")?;
         }
         let (certificate, key) = self.make().context("a self-signed certificate cannot be made")?;
         let write = |path: &Path, text: &str, mode| {
@@ -68,6 +99,7 @@ impl SelfSigned {
         };
         write(&self.files.key, &key, durable::PRIVATE)?;
         write(&self.files.certificate, &certificate, PUBLIC)?;
+        std::fs::set_permissions(&self.files.certificate, Permissions::from_mode(PUBLIC))?;
         tracing::info!(certificate = %self.files.certificate.display(), "a self-signed TLS certificate was made");
         Ok(())
     }
@@ -86,7 +118,8 @@ impl SelfSigned {
     fn is_good(&self) -> bool {
         let until = now_ms() / 1000 + RENEWED_BEFORE.as_secs();
         Certificate::load(&self.files).is_ok_and(|certificate| {
-            certificate.expires() > until && self.hosts.iter().all(|host| certificate.is_for(&example(host)))
+            let mut hosts = self.hosts.iter().filter(|host| **host != self.machine);
+            certificate.expires() > until && hosts.all(|host| certificate.is_for(&example(host)))
         })
     }
 
@@ -105,6 +138,11 @@ impl SelfSigned {
     }
 }
 
+/// Whether a directory is one of Cairn's, and there.
+fn is_ours(directory: &Path) -> bool {
+    directory.join(IDENTITY_FILE).is_file()
+}
+
 /// A host that a name of a certificate stands for.
 fn example(host: &str) -> String {
     host.replace('*', "bucket")
@@ -113,9 +151,14 @@ fn example(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    fn data_directory() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(IDENTITY_FILE), "{}").unwrap();
+        dir
+    }
 
     fn listen() -> SocketAddr {
         "192.0.2.7:9000".parse().unwrap()
@@ -123,12 +166,12 @@ mod tests {
 
     #[test]
     fn it_is_made_once_for_this_machine_its_address_and_its_domains_with_a_key_for_the_owner() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = data_directory();
         let domains = ["localhost", "s3.example.com", "no host"].map(str::to_owned);
         let own = SelfSigned::new(dir.path(), listen(), &domains).unwrap();
         own.make_where_needed().unwrap();
         let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&own.files.key), 0o600);
+        assert_eq!((mode(&own.files.key), mode(&own.files.certificate)), (0o600, 0o644));
         let certificate = Certificate::load(&own.files).unwrap();
         let host = uname().nodename().to_string_lossy().into_owned();
         for good in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "s3.example.com", "b.s3.example.com", &host] {
@@ -142,7 +185,7 @@ mod tests {
 
     #[test]
     fn another_one_is_made_for_another_address_and_where_one_file_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = data_directory();
         let own = SelfSigned::new(dir.path(), listen(), &[]).unwrap();
         own.make_where_needed().unwrap();
         let other = SelfSigned::new(dir.path(), "192.0.2.8:9000".parse().unwrap(), &[]).unwrap();
@@ -153,5 +196,26 @@ mod tests {
         assert!(!other.is_good());
         other.make_where_needed().unwrap();
         assert!(other.is_good());
+    }
+
+    #[test]
+    fn nothing_is_written_where_no_disk_is_and_nothing_of_somebody_elses_is_replaced() {
+        let (bare, there) = (tempfile::tempdir().unwrap(), data_directory());
+        let directories = [bare.path().to_owned(), there.path().to_owned()];
+        let own = SelfSigned::prepare(&directories, listen(), &[]).unwrap();
+        assert_eq!(fs::read_dir(&bare).unwrap().count(), 0);
+        // The same one, in whatever order.
+        let other = data_directory();
+        let again = [other.path().to_owned(), there.path().to_owned()];
+        assert_eq!(SelfSigned::prepare(&again, listen(), &[]).unwrap().files, own.files);
+        // The disk goes while the server runs.
+        fs::remove_file(there.path().join(IDENTITY_FILE)).unwrap();
+        fs::remove_file(&own.files.certificate).unwrap();
+        assert!(own.make_where_needed().is_err() && !own.files.certificate.exists());
+        assert!(SelfSigned::prepare(&directories, listen(), &[]).is_err());
+        let broken = SelfSigned::prepare(&[other.path().to_owned()], listen(), &[]).unwrap();
+        fs::write(&broken.files.key, "not a key").unwrap();
+        assert!(broken.make_where_needed().is_err());
+        assert_eq!(fs::read(&broken.files.key).unwrap(), b"not a key");
     }
 }

@@ -1,6 +1,6 @@
 //! The roles of a process: server, storage node, gateway. Wiring only.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use crate::options::{Settings, TlsCertificates};
 use crate::self_signed::SelfSigned;
 use crate::{banner, metrics};
 
+/// How long the directory is waited for in which a server keeps its own certificate.
+const CERTIFICATE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Open files besides connections to S3: disks, peers, connections past the bound.
 const OTHER_FILES: u64 = 1_024;
 
@@ -43,7 +46,7 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
     metrics::serve(settings.metrics, recorded.clone()).await?;
     let listener = listen(&settings).await?;
     let given = given_certificates(&settings)?;
-    let (count, first) = (directories.len(), directories.first().cloned());
+    let (count, own_directories) = (directories.len(), directories.clone());
     let Some(node) = ending.unless(Node::start(node_options(directories, &settings)?)).await else { return Ok(()) };
     let node = node?;
     match count {
@@ -52,13 +55,15 @@ pub async fn server(directories: Vec<PathBuf>, settings: Settings) -> Result<()>
         2 => tracing::warn!("two directories: the loss of one stops everything until `cairn recover`; use three"),
         _ => {}
     }
-    let self_signed = match (&settings.tls, &first) {
-        (TlsCertificates::SelfSigned, Some(first)) => Some(self_signed(first, &settings).await?),
-        _ => None,
-    };
-    let tls = match &self_signed {
-        Some(own) => Some(Tls::load(vec![own.files.clone()])?),
-        None => given,
+    let (self_signed, tls) = match settings.tls {
+        TlsCertificates::SelfSigned => match ending.unless(self_signed(own_directories, &settings)).await {
+            Some(Ok((own, tls))) => (Some(own), Some(tls)),
+            none_or_failed => {
+                end(node).await;
+                return none_or_failed.map_or(Ok(()), |failed| failed.map(drop));
+            }
+        },
+        _ => (None, given),
     };
     let endpoint = endpoint(&settings);
     let gateway = make_gateway(node.client(), &settings)?;
@@ -193,11 +198,16 @@ fn given_certificates(settings: &Settings) -> Result<Option<Arc<Tls>>> {
     }
 }
 
-async fn self_signed(directory: &Path, settings: &Settings) -> Result<SelfSigned> {
-    let own = SelfSigned::new(directory, settings.listen, &settings.domains)?;
-    let made = own.clone();
-    tokio::task::spawn_blocking(move || made.make_where_needed()).await??;
-    Ok(own)
+/// The server's own. A directory whose disk hangs holds it up no longer than `CERTIFICATE_PATIENCE`.
+async fn self_signed(directories: Vec<PathBuf>, settings: &Settings) -> Result<(SelfSigned, Arc<Tls>)> {
+    let (listen, domains) = (settings.listen, settings.domains.clone());
+    let prepare = move || {
+        let own = SelfSigned::prepare(&directories, listen, &domains)?;
+        let tls = Tls::load(vec![own.files.clone()])?;
+        Ok((own, tls))
+    };
+    let prepared = tokio::time::timeout(CERTIFICATE_PATIENCE, tokio::task::spawn_blocking(prepare)).await;
+    prepared.context("the directory of the TLS certificate does not answer")??
 }
 
 fn endpoint(settings: &Settings) -> String {

@@ -17,7 +17,7 @@ mod config;
 mod copies;
 mod explain;
 mod fsck;
-mod identities;
+pub(crate) mod identities;
 mod scrub;
 
 use axum::body::Body;
@@ -106,11 +106,12 @@ fn cluster_change(kind: &str, path: &str, force: bool) -> Result<(Target, Change
     Ok((target, change))
 }
 
+/// What is said of a user who is to be made.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewUser {
-    name: String,
-    display_name: Option<String>,
+pub(crate) struct NewUser {
+    pub name: String,
+    pub display_name: Option<String>,
 }
 
 async fn add_user(gateway: &Gateway, pass: Pass, mut request: Request) -> Reply {
@@ -161,7 +162,7 @@ async fn remove_user(gateway: &Gateway, pass: Pass, name: &str) -> Reply {
 }
 
 /// A user with random keys; `InvalidArgument` for names that would be hard to write down.
-fn new_user(wanted: NewUser) -> Result<UserRecord, S3Error> {
+pub(crate) fn new_user(wanted: NewUser) -> Result<UserRecord, S3Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'+' | b'=');
     let name = wanted.name;
     if name.is_empty() || name.len() > MAX_NAME_LEN || !name.bytes().all(allowed) {
@@ -172,15 +173,17 @@ fn new_user(wanted: NewUser) -> Result<UserRecord, S3Error> {
     if display_name.len() > 4 * MAX_NAME_LEN || display_name.chars().any(char::is_control) {
         return Err(S3Error::with(Code::InvalidArgument, "The display name is too long or has control characters."));
     }
-    Ok(UserRecord {
-        id: UserId::random(),
-        name,
-        display_name,
-        access_key: random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_LEN),
-        secret_key: random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", SECRET_KEY_LEN),
-        root: false,
-        created_ms: now_ms(),
-    })
+    let (access_key, secret_key) = new_keys();
+    let (id, created_ms) = (UserId::random(), now_ms());
+    Ok(UserRecord { id, name, display_name, access_key, secret_key, root: false, created_ms })
+}
+
+/// An access key and its secret.
+pub(crate) fn new_keys() -> (String, String) {
+    (
+        random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_LEN),
+        random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", SECRET_KEY_LEN),
+    )
 }
 
 /// From the operating system's generator by way of a thread's own, which is fit for keys.

@@ -111,6 +111,20 @@ codes! {
     UserAlreadyExists 409 "There is a user of this name already.";
     /// Of the admin API.
     UserHasBuckets 409 "The user still owns buckets.";
+    /// Of IAM and STS.
+    InvalidAction 400 "There is no such action here.";
+    /// Of IAM and STS.
+    InvalidClientTokenId 403 "The security token included in the request is invalid.";
+    /// Of IAM and STS.
+    MissingAuthenticationToken 403 "Request is missing Authentication Token";
+    /// Of IAM and STS.
+    ServiceFailure 500 "The request processing has failed because of an unknown error. Please try again.";
+    /// Of IAM and STS.
+    Throttling 400 "Rate exceeded";
+    /// Of IAM and STS.
+    UnmodifiableEntity 400 "It cannot be changed.";
+    /// Of IAM and STS.
+    ValidationError 400 "A parameter is missing, or has a value that it cannot have.";
 }
 
 /// What a client is told went wrong. Internal causes are logged where they are handled and never put in here.

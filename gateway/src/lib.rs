@@ -15,6 +15,7 @@ pub mod error;
 pub mod fuzz;
 pub mod gate;
 pub mod gateway;
+mod iam;
 pub mod middleware;
 pub mod operation;
 pub mod ops;

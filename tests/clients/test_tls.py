@@ -259,7 +259,7 @@ def test_a_renewed_certificate_is_taken_up_while_a_download_goes_on(nodes, bucke
     assert shown(nodes) == nodes.certificate.read_text().strip()
     assert nodes.client(nodes.renewed).head_object(Bucket=bucket, Key="large")["ContentLength"] == 64 << 20
     assert metric(nodes, "cairn_s3_tls_reloads_total") == [1, 1]
-    assert nodes.renewed.log.read_text().count("are of no use") == 1
+    assert nodes.renewed.log.read_text().count("is of no use") == 1
 
 
 def pair(certificate, key):

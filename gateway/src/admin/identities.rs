@@ -29,7 +29,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ACCESS_KEY_LEN, SECRET_KEY_LEN, answer, random_text, without_secret};
+use super::{answer, new_keys, without_secret};
 use crate::error::{Code, S3Error};
 use crate::gate::{Pass, is_key};
 use crate::gateway::{Gateway, unexpected};
@@ -103,7 +103,7 @@ pub async fn handle(gateway: &Gateway, pass: Pass, mut request: Request, kind: &
     Ok(response)
 }
 
-async fn change(gateway: &Gateway, pass: Pass, command: RootCommand) -> Result<(), S3Error> {
+pub(crate) async fn change(gateway: &Gateway, pass: Pass, command: RootCommand) -> Result<(), S3Error> {
     let (said, is_key) = (describe(&command), matches!(command, RootCommand::RemoveKey { .. }));
     let makes_group = matches!(command, RootCommand::PutGroup { .. });
     let result = gateway.root_command(pass, command).await?;
@@ -117,6 +117,7 @@ async fn change(gateway: &Gateway, pass: Pass, command: RootCommand) -> Result<(
     }
     result.map(drop).map_err(|rejection| match rejection {
         Rejection::NoSuchUser => Code::NoSuchUser.into(),
+        Rejection::UserHasBuckets => Code::UserHasBuckets.into(),
         Rejection::NoSuchPolicy => no_such("policy"),
         Rejection::NoSuchGroup => no_such("group"),
         Rejection::NoSuchAccessKey => no_such("key"),
@@ -139,6 +140,8 @@ fn describe(command: &RootCommand) -> String {
         Holder::Group(name) => format!("group {name}"),
     };
     match command {
+        RootCommand::AddUser { user } => format!("added user {}", user.name),
+        RootCommand::RemoveUser { name } => format!("removed user {name}"),
         RootCommand::PutPolicy { name, .. } => format!("set policy {name}"),
         RootCommand::RemovePolicy { name } => format!("removed policy {name}"),
         RootCommand::PutGroup { name } => format!("made group {name}"),
@@ -174,7 +177,7 @@ fn holder(kind: &str, name: &str) -> Holder {
 }
 
 /// The name of something that is made.
-fn checked(name: &str) -> Result<String, S3Error> {
+pub(crate) fn checked(name: &str) -> Result<String, S3Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_LEN || !name.bytes().all(allowed) {
         let rule = "A name has 1 to 128 letters, digits and +=,.@_- only.";
@@ -189,7 +192,8 @@ async fn policy_text(gateway: &Gateway, request: &mut Request) -> Result<String,
     good_policy(&document, Kind::Identity)
 }
 
-fn good_policy(text: &[u8], kind: Kind) -> Result<String, S3Error> {
+/// The text of a policy that has been read and found good.
+pub(crate) fn good_policy(text: &[u8], kind: Kind) -> Result<String, S3Error> {
     let malformed = |fault: crate::policy::Fault| S3Error::with(Code::MalformedPolicyDocument, fault.to_string());
     let policy = Policy::parse(text, kind).map_err(malformed)?;
     policy.check_keys(is_key).map_err(malformed)?;
@@ -229,9 +233,10 @@ async fn add_key(gateway: &Gateway, pass: Pass, request: &mut Request, name: &st
     };
     let table = table(gateway, pass).await?;
     let user = table.users.iter().find(|user| user.name == name).ok_or(Code::NoSuchUser)?;
+    let (access_key, secret_key) = new_keys();
     let key = AccessKey {
-        access_key: random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_LEN),
-        secret_key: random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", SECRET_KEY_LEN),
+        access_key,
+        secret_key,
         user: user.id,
         description: wanted.description.unwrap_or_default(),
         created_ms: now_ms(),
@@ -245,7 +250,8 @@ async fn add_key(gateway: &Gateway, pass: Pass, request: &mut Request, name: &st
     Ok(answer(shown))
 }
 
-async fn table(gateway: &Gateway, pass: Pass) -> Result<UserTable, S3Error> {
+/// All users, and all that decides what they may do.
+pub(crate) async fn table(gateway: &Gateway, pass: Pass) -> Result<UserTable, S3Error> {
     match gateway.root_query(pass, Query::UserTable { known: u64::MAX }).await? {
         Answer::UserTable { table: Some(table), .. } => Ok(*table),
         _ => Err(unexpected("UserTable")),

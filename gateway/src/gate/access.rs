@@ -7,6 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use cairn_storage::meta::query::Wanted;
 use cairn_storage::meta::record::{DirectoryEntry, Label, Setting, VersionRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{BucketId, UserId};
@@ -23,13 +24,14 @@ use crate::gateway::{Gateway, no_such_bucket, unexpected};
 use crate::operation::Version;
 use crate::policy::Context;
 
-/// How often a command is judged anew because the bucket's settings have changed.
+/// How often a question or a command is judged anew because the bucket's settings have changed.
 const MAX_TRIES: usize = 5;
 
 /// The longest name of a bucket, in bytes. None is asked for, or remembered, that could be no bucket's.
 const MAX_NAME_LEN: usize = 63;
 
 const LIST: &str = "s3:ListBucket";
+const GET: &str = "s3:GetObject";
 
 /// A caller, and the bucket and key that the caller may do something with.
 pub struct Access {
@@ -44,6 +46,8 @@ pub struct Access {
     /// `x-amz-expected-bucket-owner`.
     expected_owner: Option<HeaderValue>,
     circumstances: Circumstances,
+    /// The list that is asked for, for what is put.
+    acl: OnceLock<Asked>,
     /// Made where a policy asks for it; its time is that at which the request began to be judged.
     context: OnceLock<Context<'static>>,
     /// As it was first.
@@ -71,6 +75,7 @@ impl Access {
             besides: Mutex::new(Vec::new()),
             expected_owner: expected_owner.cloned(),
             circumstances: circumstances.clone(),
+            acl: OnceLock::new(),
             context: OnceLock::new(),
             opened: found.clone(),
             found: Mutex::new(found),
@@ -197,20 +202,39 @@ impl Access {
         if *asked == Asked::Nothing {
             return Ok(());
         }
-        let check = |found: &Bucket| {
-            found.check_acl(asked)?;
-            match found.ownership.has_acls() {
-                true => self.judge(found, "s3:PutObjectAcl", &self.key, self.circumstances.version()),
-                false => Ok(()),
-            }
-        };
-        if check(&self.found()).is_err() {
-            check(&*self.settings().await?)?;
+        let asked = self.acl.get_or_init(|| asked.clone());
+        if self.judge_acl(&self.found()).is_err() {
+            self.settings().await?;
+            self.judge_acl(&self.found())?;
         }
         match asked {
             Asked::Grants(list) => self.gateway.check_grantees(list).await,
             Asked::Nothing | Asked::Canned(_) => Ok(()),
         }
+    }
+
+    /// Judges the list that is asked for, if one is.
+    fn judge_acl(&self, found: &Bucket) -> Result<(), S3Error> {
+        let Some(asked) = self.acl.get() else { return Ok(()) };
+        found.check_acl(asked)?;
+        match found.ownership.has_acls() && !asked.is_owners() {
+            true => self.judge(found, "s3:PutObjectAcl", &self.key, self.circumstances.version()),
+            false => Ok(()),
+        }
+    }
+
+    /// Judges that the caller may read a key of the bucket, the one that is there, too: for what tells of it.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub async fn admit_to_read(&self, key: &str) -> Result<(), S3Error> {
+        self.also(GET, key).await?;
+        if self.found().ownership.has_acls() {
+            // The object decides, and so has to be seen.
+            let of_key = |bucket| Query::Object { bucket, key: key.to_owned(), wanted: Wanted::Nothing, limit: 1 };
+            self.query(of_key).await?;
+        }
+        Ok(())
     }
 
     /// Whose an object is that is put now, and its label: as the bucket was last found.
@@ -221,7 +245,7 @@ impl Access {
     /// Asks the bucket's group. What is known of the bucket is only a hint: where the group does not know its id, the root
     /// group is asked, and what it says is judged anew, before it is `NoSuchBucket`.
     pub async fn query(&self, query: impl Fn(BucketId) -> Query) -> Result<(Arc<DirectoryEntry>, Answer), S3Error> {
-        loop {
+        for _ in 0..MAX_TRIES {
             let known = self.found();
             let Bucket { entry, epoch, .. } = &*known;
             let answer = self.gateway.client(self.pass()).query(entry.group, query(entry.id)).await?;
@@ -230,15 +254,24 @@ impl Access {
                     self.find_again(&known).await?;
                     continue;
                 }
-                // The answer is of that bucket, and so must be what it is judged by.
-                Some(now) if now != *epoch && self.judge_again(&known).await?.entry.id != entry.id => continue,
+                // The answer is of that bucket and of its settings then, and so must be what it is judged by.
+                Some(now) if now != *epoch => {
+                    let again = self.judge_again(&known).await?;
+                    if (again.entry.id, again.epoch) != (entry.id, now) {
+                        continue;
+                    }
+                }
                 _ => {}
             }
-            if let Some(object) = object_in(&answer) {
-                self.judge_object(&self.found(), object)?;
+            let found = self.found();
+            if found.ownership.has_acls()
+                && let Some((key, object)) = object_in(&answer, &query(entry.id))
+            {
+                self.judge_object(&found, key, object)?;
             }
             return Ok((known.entry.clone(), answer));
         }
+        Err(Code::OperationAborted.into())
     }
 
     /// The same for a command. `Rejection::UnknownBucket` and `Rejection::SettingsChanged` never come back from here; the
@@ -301,6 +334,10 @@ impl Access {
                 Err(Rejection::UnknownBucket) => self.find_again(&known).await?,
                 Err(Rejection::SettingsChanged) => {
                     let now = self.judge_again(&known).await?;
+                    if now.ownership.has_acls() && !known.ownership.has_acls() && !self.besides.lock().is_empty() {
+                        // What the object decides from now on was not asked of it.
+                        return Err(Code::OperationAborted.into());
+                    }
                     if source.is_some() && (now.entry.id, now.epoch) == (known.entry.id, known.epoch) {
                         return Ok((known.entry.clone(), Err(Rejection::SourceChanged)));
                     }
@@ -374,6 +411,7 @@ impl Access {
         self.actions.iter().try_for_each(|action| self.judge(found, action, &self.key, version))?;
         let besides = self.besides.lock();
         besides.iter().try_for_each(|(action, key, version)| self.judge(found, action, key, version))?;
+        self.judge_acl(found)?;
         self.expected_owner.as_ref().map_or(Ok(()), |expected| check_owner(expected, found.entry.owner))
     }
 
@@ -392,33 +430,36 @@ impl Access {
     }
 
     /// Judges by an object what its list decides of all that was asked for.
-    fn judge_object(&self, found: &Bucket, object: &VersionRecord) -> Result<(), S3Error> {
-        if !found.ownership.has_acls() {
-            return Ok(());
-        }
+    fn judge_object(&self, found: &Bucket, key: &str, object: &VersionRecord) -> Result<(), S3Error> {
         let list = Acl::decode(object.attributes.label(Label::Acl), object.owner);
         let context =
             || self.context.get_or_init(|| self.circumstances.context(&self.gateway.settings().trusted_proxies));
         let allowed = |action: &str| {
-            !judge::is_of_object(found, action, &self.key)
-                || judge::of_object(&self.caller, action, found, (&self.key, (object.owner, &list)), context)
+            !judge::is_of_object(found, action, key)
+                || judge::of_object(&self.caller, action, found, (key, (object.owner, &list)), context)
         };
         let besides = self.besides.lock();
-        let besides = besides.iter().filter(|(_, key, _)| *key == self.key).map(|(action, ..)| *action);
-        match self.actions.iter().copied().chain(besides).all(allowed) {
+        let besides = besides.iter().filter(|(_, other, _)| other == key).map(|(action, ..)| *action);
+        let first = self.actions.iter().copied().filter(|_| *key == self.key);
+        match first.chain(besides).all(allowed) {
             true => Ok(()),
             false => Err(Code::AccessDenied.into()),
         }
     }
 }
 
-/// The object that an answer is about.
-fn object_in(answer: &Answer) -> Option<&VersionRecord> {
-    match answer {
+/// The object that an answer is about, and its key, by the question.
+fn object_in<'a>(answer: &'a Answer, query: &'a Query) -> Option<(&'a str, &'a VersionRecord)> {
+    let object = match answer {
         Answer::Object { object, .. } => object.as_ref().map(|object| &object.record),
         Answer::ObjectParts { record, .. } => record.as_deref(),
         _ => None,
-    }
+    };
+    let key = match query {
+        Query::Object { key, .. } | Query::ObjectParts { key, .. } => Some(key.as_str()),
+        _ => None,
+    };
+    key.zip(object)
 }
 
 /// The epoch of the bucket's settings in an answer that has it; `Some(None)` where the group knows no such bucket.

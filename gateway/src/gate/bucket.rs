@@ -126,6 +126,17 @@ impl Bucket {
         Ok(())
     }
 
+    /// Whether a list may become an object's that was asked for some time ago.
+    ///
+    /// # Errors
+    /// `AccessDenied` for one that is public where that is blocked.
+    pub fn check_kept_acl(&self, list: &Acl) -> Result<(), S3Error> {
+        match self.ownership.has_acls() {
+            true => self.check_acl(&Asked::Grants(list.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// Whose an object is that somebody puts, and its list in the form in which it is kept. What may not be asked for is
     /// left out.
     pub fn take_in(&self, writer: UserId, asked: &Asked) -> (UserId, Option<Bytes>) {

@@ -74,6 +74,11 @@ impl Identity {
         self.kind == Kind::Anonymous
     }
 
+    /// As policies name it; empty of nobody in particular.
+    pub fn arn(&self) -> &str {
+        &self.arn
+    }
+
     /// As policies know it.
     pub fn principal(&self) -> Principal<'_> {
         let identity = policy::Identity {

@@ -8,6 +8,7 @@
 mod access;
 mod bucket;
 mod circumstances;
+mod identities;
 mod identity;
 mod judge;
 mod rights;
@@ -25,6 +26,7 @@ pub use self::access::Access;
 pub use self::bucket::{Bucket, PublicAccessBlock};
 use self::circumstances::Circumstances;
 pub use self::circumstances::is_key;
+pub use self::identities::{Said, admit_to_identities, would};
 pub use self::identity::{ACCOUNT, Caller, Identity};
 pub use self::judge::Explained;
 pub use self::rights::{Library, Rights};
@@ -86,7 +88,13 @@ fn admit_to_service(gateway: &Gateway, row: &Row, request: &Request) -> Result<P
     circumstances.check_lengths()?;
     let context = OnceLock::new();
     let make = || circumstances.context(&gateway.settings().trusted_proxies);
-    for action in row.actions(&Version::Current) {
+    // What a bucket is made with is asked for as if it were set afterwards.
+    let headers = &request.headers;
+    let sets_acl = headers.keys().any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
+    let sets_ownership = headers.contains_key("x-amz-object-ownership");
+    let besides = [(sets_acl, "s3:PutBucketAcl"), (sets_ownership, "s3:PutBucketOwnershipControls")];
+    let besides = besides.into_iter().filter_map(|(is_asked, action)| is_asked.then_some(action));
+    for action in row.actions(&Version::Current).iter().copied().chain(besides) {
         if !judge::of_service(&request.caller, action, &request.bucket, || context.get_or_init(make)) {
             return Err(Code::AccessDenied.into());
         }
@@ -125,7 +133,7 @@ pub async fn admit_to_source(target: &Access, source: &CopySource, request: &Req
 ///
 /// # Errors
 /// `AccessDenied`.
-pub fn admit_to_admin(caller: &Caller) -> Result<Pass, S3Error> {
+pub fn admit_to_admin(caller: &Identity) -> Result<Pass, S3Error> {
     let is_whole = caller.rights().narrowing.is_none();
     if caller.is_root() && is_whole { Ok(Pass(())) } else { Err(Code::AccessDenied.into()) }
 }

@@ -3,6 +3,7 @@
 //! short list in `own`.
 
 mod authenticate;
+mod form;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod host;
@@ -214,6 +215,9 @@ impl Service {
         let target = Target::parse(&host, head.uri.path(), head.uri.query(), &gateway.settings().domains)?;
         if target.bucket == own::SPACE && !target.virtual_host {
             return own::answer(&self.0, head, target, body, progress).await;
+        }
+        if form::is_one(&head.method, &target, &head.headers) {
+            return form::answer(&self.0, head, target, body, progress).await;
         }
         progress.resource = resource(&target);
         router::refuse_form(&head.method, &target, &head.headers)?;

@@ -95,6 +95,9 @@ pub fn check(row: &Row, headers: &HeaderMap) -> Result<(), S3Error> {
             continue;
         }
         match name {
+            "x-amz-acl" if of_parts(row.operation) && !OWNERS_ACLS.contains(&value.as_bytes()) => {
+                return Err(not_built(name));
+            }
             "x-amz-storage-class" => check_storage_class(value)?,
             "x-amz-bucket-namespace" if value.as_bytes() != b"global" => return Err(not_built(name)),
             // No tags at all is what every object has.
@@ -125,9 +128,10 @@ fn reads(row: &Row, name: &str) -> bool {
         _ if name == "x-amz-acl" || name.starts_with("x-amz-grant-") => {
             let of_buckets = [O::CreateBucket, O::PutBucketAcl];
             let of_objects = [O::PutObject, O::PutObjectAcl, O::CopyObject, O::CreateMultipartUpload];
-            // Some clients send it with each part; the upload has it already.
-            let of_parts = [O::UploadPart, O::CompleteMultipartUpload];
-            of_parts.contains(&operation) || of_buckets.contains(&operation) || of_objects.contains(&operation)
+            // Some clients send it with each part.
+            name == "x-amz-acl" && of_parts(operation)
+                || of_buckets.contains(&operation)
+                || of_objects.contains(&operation)
         }
         "x-amz-copy-source-range" => operation == O::UploadPartCopy,
         "x-amz-mp-object-size" => operation == O::CompleteMultipartUpload,
@@ -145,6 +149,14 @@ fn is_read(name: &str) -> bool {
 fn sounds_like_a_check(name: &str) -> bool {
     name.starts_with("x-amz-checksum-") || name.split('-').any(|word| matches!(word, "if" | "expected"))
 }
+
+/// The list of an upload is what it began with.
+fn of_parts(operation: Operation) -> bool {
+    matches!(operation, Operation::UploadPart | Operation::CompleteMultipartUpload)
+}
+
+/// Canned ACLs that promise nothing which everybody could get at.
+const OWNERS_ACLS: &[&[u8]] = &[b"", b"private", b"bucket-owner-full-control"];
 
 fn check_storage_class(value: &HeaderValue) -> Result<(), S3Error> {
     match value.to_str().unwrap_or_default() {

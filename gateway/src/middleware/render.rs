@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
 use crate::error::{Code, S3Error};
+use crate::iam::{self, Api};
 use crate::xml;
 
 /// Who is told.
@@ -14,6 +15,8 @@ pub(super) enum Form {
     Xml,
     /// A client of the admin API.
     Json,
+    /// A client of IAM or STS.
+    Query(&'static Api),
 }
 
 /// The answer that says what went wrong. `NotModified` has no body, as HTTP has it.
@@ -24,6 +27,11 @@ pub(super) fn error(error: &S3Error, form: Form, resource: &str, id: &str, host_
         let (body, content_type) = match form {
             Form::Xml => (xml::error(error, resource, id, host_id).finish(), xml::CONTENT_TYPE),
             Form::Json => (json(error, id), HeaderValue::from_static("application/json")),
+            Form::Query(api) => {
+                let (code, document) = iam::error(api, error, id);
+                *response.status_mut() = code.status();
+                (document.finish(), xml::CONTENT_TYPE)
+            }
         };
         *response.body_mut() = Body::from(body);
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -110,7 +110,10 @@ impl MetaService for Recorder {
         self.note_query(&query);
         match query {
             Query::Object { bucket, key, wanted, .. } if key == "source" => {
-                let settings = self.fake.0.lock().buckets.get(&bucket).map(|_| 0);
+                let state = self.fake.0.lock();
+                let epoch = state.epochs.get(&bucket).copied().unwrap_or_default();
+                let settings = state.buckets.get(&bucket).map(|_| epoch);
+                drop(state);
                 let answer = Answer::Object { settings, object: Some(Box::new(source(wanted))) };
                 Box::pin(async { Ok(answer) })
             }

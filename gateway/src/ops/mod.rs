@@ -7,7 +7,7 @@ pub mod object;
 
 #[cfg(test)]
 #[path = "cluster_test.rs"]
-mod cluster;
+pub(crate) mod cluster;
 
 use cairn_storage::types::UserId;
 

@@ -98,6 +98,7 @@ impl Tls {
     /// Takes up new files and warns of what expires, for ever. Connections that are open do not notice.
     pub(super) async fn watch(self: Arc<Self>) {
         let (mut tried, mut seen) = (self.begun_with, self.begun_with);
+        let mut refused = self.begun_with;
         let mut next_notice = Instant::now();
         self.served.show();
         loop {
@@ -112,10 +113,14 @@ impl Tls {
             if !is_settled || found == tried {
                 continue;
             }
-            tried = found;
-            match self.in_background(Served::reload).await {
-                None => {}
+            let reloaded = self.in_background(Served::reload).await;
+            // What is refused is tried again: a file may be read the next time, and a clock put right.
+            let is_new = std::mem::replace(&mut refused, found) != found;
+            match reloaded {
+                None | Some(Err(_)) if !is_new => {}
+                None => tracing::warn!("the new TLS certificates could not be read"),
                 Some(Ok(())) => {
+                    tried = found;
                     metrics::counter!("cairn_s3_tls_reloads_total", "outcome" => "taken").increment(1);
                     tracing::info!("the TLS certificates were read anew");
                     self.served.show();
@@ -123,7 +128,8 @@ impl Tls {
                 }
                 Some(Err(error)) => {
                     metrics::counter!("cairn_s3_tls_reloads_total", "outcome" => "refused").increment(1);
-                    tracing::warn!(%error, "the new TLS certificates are of no use; those from before are served on");
+                    tracing::warn!(%error, "a new TLS certificate is of no use; the one from before is served on");
+                    self.served.show();
                 }
             }
         }
@@ -148,18 +154,29 @@ struct Served {
 }
 
 impl Served {
-    /// Replaces all of them, or none.
+    /// Replaces those that are good. One that is not keeps no other from it; the first such is the error.
     fn reload(&self) -> Result<(), TlsError> {
-        let loaded = self.files.iter().map(Certificate::load).collect::<Result<Vec<_>, _>>()?;
-        if let Some(expired) = loaded.iter().find(|certificate| certificate.expires <= now_seconds()) {
-            return Err(TlsError::file(&expired.files.certificate, &"it has expired already"));
+        let mut problem = Ok(());
+        for (place, files) in self.files.iter().enumerate() {
+            let loaded = Certificate::load(files).and_then(|new| match new.expires <= now_seconds() {
+                true => Err(TlsError::file(&files.certificate, &"it has expired already")),
+                false => Ok(new),
+            });
+            match loaded {
+                Ok(new) => {
+                    if let Some(served) = self.certificates.write().get_mut(place) {
+                        *served = new;
+                    }
+                }
+                Err(error) => problem = problem.and(Err(error)),
+            }
         }
-        *self.certificates.write() = loaded;
-        Ok(())
+        problem
     }
 
     fn show(&self) {
         for Certificate { files, expires, .. } in &*self.certificates.read() {
+            certificate::warn_of_readers(&files.key);
             let name = files.certificate.display().to_string();
             metrics::gauge!("cairn_s3_tls_certificate_expiry_timestamp_seconds", "certificate" => name)
                 .set(*expires as f64);
@@ -182,7 +199,13 @@ impl ResolvesServerCert for Served {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let certificates = self.certificates.read();
         let host = hello.server_name();
-        let named = host.and_then(|host| certificates.iter().find(|certificate| certificate.is_for(host)));
+        let of_host = |certificate: &&Certificate| host.is_some_and(|host| certificate.is_for(host));
+        // Of several for one host the client may know the algorithm of some only, and one may have expired.
+        let fits = |certificate: &&Certificate| {
+            certificate.expires > now_seconds()
+                && certificate.key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let named = certificates.iter().filter(of_host).find(fits).or_else(|| certificates.iter().find(of_host));
         named.or(certificates.first()).map(|certificate| certificate.key.clone())
     }
 }

@@ -37,6 +37,14 @@ impl Document {
         document
     }
 
+    /// A document whose root element is in another namespace.
+    pub fn within(root: &'static str, namespace: &str) -> Self {
+        let mut document = Self { out: String::with_capacity(512), open: Vec::with_capacity(8) };
+        document.out.push_str(PROLOG);
+        document.open_with(root, &[("xmlns", namespace)]);
+        document
+    }
+
     /// A document whose root element has no namespace.
     pub fn plain(root: &'static str) -> Self {
         let mut document = Self { out: String::with_capacity(512), open: Vec::with_capacity(8) };

@@ -230,6 +230,7 @@ pub fn commands() -> Vec<Command> {
             key: key.clone(),
             version: VersionId { log_index: 300, position: 2 },
             label: Label::Acl,
+            expected: Some(Bytes::from_static(b"old")),
             value: Some(Bytes::from_static(b"acl")),
         },
         Command::DeleteObjects { bucket, targets: vec![target] },

@@ -276,8 +276,7 @@ pub enum Command {
         attributes: Attributes,
         checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     },
-    /// `CreateBucket` of one with settings. Where it was created without (by whoever ends what another has begun) and nothing
-    /// was set since, they are set now.
+    /// `CreateBucket` of one with settings, which are not looked at where it is there already: whoever sends it has to.
     CreateBucketWith {
         bucket: BucketRecord,
         settings: Vec<(Setting, Bytes)>,
@@ -289,6 +288,8 @@ pub enum Command {
         key: String,
         version: VersionId,
         label: Label,
+        /// The value by which it was judged that this one may be set; `Rejection::SourceChanged` where it is another.
+        expected: Option<Bytes>,
         value: Option<Bytes>,
     },
 }

@@ -158,10 +158,10 @@ impl Model {
                 self.objects.insert((bucket, key), (record.clone(), content));
                 Ok(Outcome::Version(Box::new(record)))
             }
-            Command::SetLabel { bucket, key, version, label, value } => {
+            Command::SetLabel { bucket, key, version, label, expected, value } => {
                 self.live(bucket)?;
                 let (record, _) = self.objects.get_mut(&(bucket, key)).ok_or(Rejection::NoSuchKey)?;
-                if record.version != version {
+                if record.version != version || record.attributes.label(label) != expected.as_ref() {
                     return Err(Rejection::SourceChanged);
                 }
                 record.attributes.set_label(label, value);

@@ -151,10 +151,14 @@ impl Run {
             }
             Step::Label { place, value, stale } => {
                 let (bucket, key) = place_of(place);
-                let version = self.model.objects.get(&(bucket, key.clone())).map(|(record, _)| record.version);
-                let version = version.filter(|_| !stale).unwrap_or_default();
+                let record = self.model.objects.get(&(bucket, key.clone())).map(|(record, _)| record);
+                let expected = record.and_then(|record| record.attributes.label(Label::Acl)).cloned();
+                // Now of another version, now of another value.
+                let expected = expected.filter(|_| !stale || value % 2 == 0);
+                let version = record.map(|record| record.version).filter(|_| !stale || value % 2 == 1);
+                let version = version.unwrap_or_default();
                 let value = (value > 50).then(|| vec![value].into());
-                Command::SetLabel { bucket, key, version, label: Label::Acl, value }
+                Command::SetLabel { bucket, key, version, label: Label::Acl, expected, value }
             }
             Step::Delete { places, condition } => {
                 let bucket = place_of(places[0]).0;

@@ -80,6 +80,10 @@ impl Replica {
 
     /// Why openraft has stopped, if it has, for whatever reason. One that is busy has not.
     pub(super) fn has_ended(&self) -> Option<Ended> {
+        if self.is_stopped() {
+            // It did not do so by itself.
+            return None;
+        }
         let mut metrics = self.raft.metrics();
         // What openraft says last; then, that nobody is left to say more: so it is after a panic.
         let mut is_gone = false;

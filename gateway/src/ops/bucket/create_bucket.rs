@@ -4,7 +4,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use cairn_storage::meta::record::{BucketRecord, DirectoryEntry, DirectoryState, Setting};
-use cairn_storage::meta::{Command, Outcome, Rejection, RootCommand};
+use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection, RootCommand};
 use cairn_storage::types::{GroupId, UserId};
 use http::{HeaderMap, HeaderValue, Response, header};
 
@@ -108,11 +108,47 @@ async fn finish(gateway: &Gateway, pass: Pass, entry: DirectoryEntry, made: &Mad
             return Err(Code::InternalError.into());
         }
     }
+    if !settle(gateway, pass, &entry, made).await? {
+        return Ok(false);
+    }
     let activate = RootCommand::ActivateBucket { name: entry.name.clone(), bucket: entry.id };
     if gateway.root_command(pass, activate).await?.is_err() {
         return Ok(false);
     }
     gateway.forget_bucket(&entry.name);
+    Ok(true)
+}
+
+/// Sees that a bucket which nobody was told of yet is set as this request has it: another one, that did not come to its
+/// end, may have begun it. False where somebody else sets it at the same time.
+///
+/// # Errors
+/// `OperationAborted` where another request has brought it to its end in between.
+async fn settle(gateway: &Gateway, pass: Pass, entry: &DirectoryEntry, made: &Made) -> Result<bool, S3Error> {
+    let client = gateway.client(pass);
+    let wanted = made.settings(entry.owner);
+    let query = Query::BucketSettings { bucket: entry.id };
+    let Answer::BucketSettings { settings: Some(mut epoch), values } = client.query(entry.group, query).await? else {
+        return Ok(false);
+    };
+    for setting in Made::SETTINGS {
+        let of = |values: &[(Setting, Bytes)]| {
+            values.iter().find(|(own, _)| *own == setting).map(|(_, value)| value.clone())
+        };
+        let value = of(&wanted);
+        if of(&values) == value {
+            continue;
+        }
+        let now = gateway.directory_entry(&entry.name).await?;
+        if now.is_none_or(|now| now.id != entry.id || now.state != DirectoryState::Creating) {
+            return Err(Code::OperationAborted.into());
+        }
+        let command = Command::SetBucketSetting { bucket: entry.id, setting, value };
+        match client.command_judged_by(vec![(entry.id, epoch)], entry.group, command).await? {
+            Ok(Outcome::Settings(now)) => epoch = now,
+            _ => return Ok(false),
+        }
+    }
     Ok(true)
 }
 
@@ -156,6 +192,9 @@ impl Made {
         }
     }
 
+    /// What may be set.
+    const SETTINGS: [Setting; 2] = [Setting::OwnershipControls, Setting::Acl];
+
     /// What is set of the bucket of an owner.
     fn settings(&self, owner: UserId) -> Vec<(Setting, Bytes)> {
         let list = match &self.acl {
@@ -164,8 +203,8 @@ impl Made {
             acl::Asked::Grants(list) => list.encode(owner),
         };
         let list = list.filter(|_| self.ownership.has_acls());
-        let set = [(Setting::OwnershipControls, self.ownership.encode()), (Setting::Acl, list)];
-        set.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
+        let set = Self::SETTINGS.into_iter().zip([self.ownership.encode(), list]);
+        set.filter_map(|(setting, value)| Some((setting, value?))).collect()
     }
 }
 

@@ -142,7 +142,18 @@ impl Page {
             limit: params.max_keys,
         };
         match access.query(query).await? {
-            (_, Answer::List { entries, more, .. }) => Ok(Self { more: more && !entries.is_empty(), entries }),
+            (_, Answer::List { mut entries, more, .. }) => {
+                let found = access.found();
+                if !found.ownership.has_acls() {
+                    // Whoever put it, formerly or while there were lists.
+                    for entry in &mut entries {
+                        if let ListEntry::Key(_, record) = entry {
+                            record.owner = found.entry.owner;
+                        }
+                    }
+                }
+                Ok(Self { more: more && !entries.is_empty(), entries })
+            }
             _ => Err(unexpected("List")),
         }
     }
@@ -200,7 +211,7 @@ impl Page {
     }
 }
 
-/// Users and their display names: one or two, since all is the bucket owner's, and formerly was whose who wrote it.
+/// Users and their display names: few, and one where all is the bucket owner's.
 #[derive(Debug, Default)]
 pub struct Owners(Vec<(UserId, String)>);
 

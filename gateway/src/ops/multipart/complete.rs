@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cairn_storage::meta::query::UploadState;
-use cairn_storage::meta::record::{Checksum, ETag, PartRecord, UploadRecord};
+use cairn_storage::meta::record::{Checksum, ETag, Label, PartRecord, UploadRecord};
 use cairn_storage::meta::{Answer, Command, Outcome, Query, Rejection};
 use cairn_storage::types::{ManifestId, UploadId};
 use http::HeaderValue;
@@ -12,6 +12,7 @@ use http::header::HOST;
 
 use super::assemble::{self, Expected, MIN_PART_LEN, assemble};
 use super::{no_such_upload, upload_id};
+use crate::acl::Acl;
 use crate::error::S3Error;
 use crate::gate::Access;
 use crate::ops::object::answer::write_checksum;
@@ -55,7 +56,9 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
             }
             (UploadState::Completed(_) | UploadState::Unknown, _) => return Err(no_such_upload(&id.to_string())),
         };
-        let UploadRecord { checksum, .. } = *upload;
+        let UploadRecord { checksum, attributes, owner, .. } = *upload;
+        // What was no matter when the upload began may be blocked by now.
+        access.found().check_kept_acl(&Acl::decode(attributes.label(Label::Acl), owner))?;
         let object = assemble(&asked, &uploaded, checksum, &expected, MIN_PART_LEN)?;
         let manifest = ManifestId::random();
         let command = |bucket| Command::CompleteUpload {

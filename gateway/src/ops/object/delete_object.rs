@@ -26,7 +26,7 @@ pub async fn handle(access: Access, request: Request) -> Reply {
         size: header(&request.headers, "x-amz-if-match-size", |text| text.parse().ok())?,
     };
     if target.demands() {
-        access.also("s3:GetObject", &target.key).await?;
+        access.admit_to_read(&target.key).await?;
     }
     let command = |bucket| Command::DeleteObjects { bucket, targets: vec![target.clone()] };
     let (_, result) = access.command(command).await?;

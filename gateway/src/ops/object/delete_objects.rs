@@ -41,7 +41,14 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
         if number % JUDGED_AT_ONCE == JUDGED_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        match target(object, |action, version| access.allow(action, &object.key, version)) {
+        let mut judged = target(object, |action, version| access.allow(action, &object.key, version));
+        if let Ok(target) = &judged
+            && target.demands()
+            && let Err(error) = access.admit_to_read(&target.key).await
+        {
+            judged = Err(error);
+        }
+        match judged {
             Ok(target) => {
                 if batch.len + target.key.len() > MAX_BATCH_LEN {
                     std::mem::take(&mut batch).send(&access, &mut fates).await?;

@@ -57,14 +57,7 @@ pub async fn upload(access: &Access, upload: UploadId) -> Result<(Arc<DirectoryE
 pub async fn admit_condition(access: &Access, condition: &WriteCondition) -> Result<(), S3Error> {
     match condition {
         WriteCondition::Always | WriteCondition::Absent => Ok(()),
-        WriteCondition::Exists | WriteCondition::ETag(_) => {
-            access.also("s3:GetObject", access.key()).await?;
-            if access.found().ownership.has_acls() {
-                // The object decides, and so has to be seen.
-                find(access, Wanted::Nothing).await?;
-            }
-            Ok(())
-        }
+        WriteCondition::Exists | WriteCondition::ETag(_) => access.admit_to_read(access.key()).await,
     }
 }
 

@@ -28,6 +28,7 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
             return Ok(Response::new(Body::empty()));
         }
         let (owner, version) = (object.record.owner, object.record.version);
+        let expected = object.record.attributes.label(Label::Acl).cloned();
         let list = acl::resolve((&asked, named.as_deref()), owner, found.entry.owner)?;
         access.gateway().check_grantees(&list).await?;
         let value = list.encode(owner);
@@ -37,6 +38,7 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
             key: access.key().to_owned(),
             version,
             label: Label::Acl,
+            expected: expected.clone(),
             value: value.clone(),
         };
         match access.command_as(&found, command).await? {

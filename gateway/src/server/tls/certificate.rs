@@ -59,7 +59,6 @@ impl Certificate {
             }
             error => bad_key(&error),
         })?;
-        warn_of_readers(&files.key);
         Ok(Self { files: files.clone(), key: Arc::new(key), expires })
     }
 
@@ -92,7 +91,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-fn warn_of_readers(key: &Path) {
+pub(super) fn warn_of_readers(key: &Path) {
     let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o004 != 0 {
         tracing::warn!(key = %key.display(), "everybody on this machine can read the private key; `chmod o-r` it");

@@ -33,15 +33,16 @@ impl Applier<'_> {
         settings: &[(Setting, Bytes)],
     ) -> Applied<Outcome> {
         demand(settings.iter().all(|(_, value)| value.len() <= MAX_SETTING_LEN))?;
-        let outcome = self.create_bucket(bucket)?;
         let slot = self.keys.bucket(bucket.id);
-        if let Some(StoredBucket::Kept { record, epoch: 0 }) = self.overlay.load(&slot)?
-            && !settings.is_empty()
+        let is_new = !self.overlay.contains(&slot)?;
+        let outcome = self.create_bucket(bucket)?;
+        if let Outcome::Bucket(record) = &outcome
+            && is_new
         {
             for (setting, value) in settings {
                 self.overlay.put(self.keys.setting(bucket.id, *setting), &StoredSetting(value.clone()))?;
             }
-            self.overlay.put(slot, &StoredBucket::Kept { record, epoch: 1 })?;
+            self.overlay.put(slot, &StoredBucket::Kept { record: record.clone(), epoch: 1 })?;
         }
         Ok(outcome)
     }

@@ -163,8 +163,8 @@ impl<'a> Applier<'a> {
                 };
                 self.copy_object(source, (*bucket, key), condition, *owner, *inline_id)
             }
-            Command::SetLabel { bucket, key, version, label, value } => {
-                self.set_label((*bucket, key), *version, *label, value.as_ref())
+            Command::SetLabel { bucket, key, version, label, expected, value } => {
+                self.set_label((*bucket, key), *version, *label, (expected.as_ref(), value.as_ref()))
             }
             Command::DeleteObjects { bucket, targets } => self.delete_objects(*bucket, targets),
             Command::CreateUploadV1 { bucket, key, upload, owner, attributes, checksum } => {

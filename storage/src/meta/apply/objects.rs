@@ -131,11 +131,11 @@ impl Applier<'_> {
         place: Place<'_>,
         version: VersionId,
         label: Label,
-        value: Option<&Bytes>,
+        (expected, value): (Option<&Bytes>, Option<&Bytes>),
     ) -> Applied<Outcome> {
         self.check_bucket(place.0)?;
         let mut record: VersionRecord = self.overlay.load(&self.key_of(place))?.ok_or(Rejection::NoSuchKey)?;
-        if record.version != version {
+        if record.version != version || record.attributes.label(label) != expected {
             return Err(Rejection::SourceChanged.into());
         }
         record.attributes.set_label(label, value.cloned());

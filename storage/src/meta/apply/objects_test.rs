@@ -272,11 +272,12 @@ fn a_label_is_set_of_the_version_that_was_judged_and_stays_behind_when_that_is_c
     let mut rig = Rig::with_bucket();
     rig.put_bytes("k", b"one");
     let version = rig.read("k", Wanted::Nothing, 0).unwrap().0.version;
-    let set = |version, value: Option<Vec<u8>>| Command::SetLabel {
+    let set = |version, expected: Option<&'static [u8]>, value: Option<Vec<u8>>| Command::SetLabel {
         bucket: BUCKET,
         key: "k".to_owned(),
         version,
         label: Label::Acl,
+        expected: expected.map(Bytes::from_static),
         value: value.map(Bytes::from),
     };
     let label = |rig: &Rig, key: &str| {
@@ -284,17 +285,26 @@ fn a_label_is_set_of_the_version_that_was_judged_and_stays_behind_when_that_is_c
         assert_eq!(record.attributes.labels.len(), usize::from(record.attributes.label(Label::Acl).is_some()));
         record.attributes.label(Label::Acl).map(|value| value.to_vec())
     };
-    assert_eq!(rig.run(set(version, Some(b"acl".to_vec()))), Ok(Outcome::Done));
+    assert_eq!(rig.run(set(version, None, Some(b"acl".to_vec()))), Ok(Outcome::Done));
+    let stale = set(version, None, Some(b"judged by the one before".to_vec()));
+    assert_eq!(rig.run(stale), Err(Rejection::SourceChanged));
     assert_eq!(label(&rig, "k"), Some(b"acl".to_vec()));
     assert_eq!(rig.read("k", Wanted::Nothing, 0).unwrap().0.version, version, "it is the same version");
     copy(&mut rig, "k", "copy").unwrap();
     assert_eq!(label(&rig, "copy"), None);
     let too_long = vec![7; MAX_LABELS_LEN + 1];
-    assert_eq!(rig.run(set(version, Some(too_long))), Err(Rejection::Invalid));
+    assert_eq!(rig.run(set(version, Some(b"acl"), Some(too_long))), Err(Rejection::Invalid));
     assert_eq!(label(&rig, "k"), Some(b"acl".to_vec()));
     rig.put_bytes("k", b"two");
     assert_eq!(label(&rig, "k"), None, "another version has its own");
-    assert_eq!(rig.run(set(version, None)), Err(Rejection::SourceChanged));
-    let missing = Command::SetLabel { bucket: BUCKET, key: "none".to_owned(), version, label: Label::Acl, value: None };
+    assert_eq!(rig.run(set(version, None, None)), Err(Rejection::SourceChanged));
+    let missing = Command::SetLabel {
+        bucket: BUCKET,
+        key: "none".to_owned(),
+        version,
+        label: Label::Acl,
+        expected: None,
+        value: None,
+    };
     assert_eq!(rig.run(missing), Err(Rejection::NoSuchKey));
 }
