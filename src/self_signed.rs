@@ -2,6 +2,7 @@
 //! be told to trust it.
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,9 @@ impl SelfSigned {
             Certificate::load(&self.files).context("see to these files, or remove them")?;
         }
         let (certificate, key) = self.make().context("a self-signed certificate cannot be made")?;
+        if !self.files.key.exists() && self.files.certificate.exists() {
+            std::fs::remove_file(&self.files.certificate)?;
+        }
         let write = |path: &Path, text: &str, mode| {
             durable::write_atomic(path, text.as_bytes(), mode)
                 .with_context(|| format!("cannot write {}", path.display()))
@@ -133,7 +137,12 @@ impl SelfSigned {
         // Clients' clocks may be behind.
         certificate.not_before = now - DAY;
         certificate.not_after = now + VALID_FOR;
-        let key = KeyPair::generate()?;
+        // The same key as before: of two files one alone is replaced, and no crash leaves two that do not go together.
+        let key = match std::fs::read_to_string(&self.files.key) {
+            Ok(key) => KeyPair::from_pem(&key)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => KeyPair::generate()?,
+            Err(error) => return Err(error.into()),
+        };
         Ok((certificate.self_signed(&key)?.pem(), key.serialize_pem()))
     }
 }
@@ -190,8 +199,12 @@ mod tests {
         own.make_where_needed().unwrap();
         let other = SelfSigned::new(dir.path(), "192.0.2.8:9000".parse().unwrap(), &[]).unwrap();
         assert!(!other.is_good());
+        let key = fs::read(&other.files.key).unwrap();
         other.make_where_needed().unwrap();
-        assert!(other.is_good());
+        assert!(other.is_good() && fs::read(&other.files.key).unwrap() == key, "with the key from before");
+        fs::remove_file(&other.files.certificate).unwrap();
+        other.make_where_needed().unwrap();
+        assert!(other.is_good(), "after a crash between the two");
         fs::remove_file(&other.files.key).unwrap();
         assert!(!other.is_good());
         other.make_where_needed().unwrap();

@@ -2,11 +2,12 @@
 
 use cairn_storage::meta::query::UserTable;
 use cairn_storage::meta::record::{Group, MAX_IDENTITY_NAME_LEN, UserRecord, UserRights};
+use cairn_storage::types::now_ms;
 
 use super::not_built;
 use super::table::About;
 use crate::error::{Code, S3Error};
-use crate::gate::{ACCOUNT, Identity, Library, Rights};
+use crate::gate::{ACCOUNT, Identity, Library};
 use crate::policy::builtin;
 use crate::request::Params;
 use crate::xml::Document;
@@ -190,13 +191,19 @@ pub(super) fn identity(table: &UserTable, user: &UserRecord) -> Identity {
     Identity::from(user).with_rights(Library::new(&policies, &groups).rights(user.id, rights))
 }
 
-/// The caller as the table has it, narrowed as before. `None` for one that is disabled, or no more.
-pub(super) fn as_it_is(table: &UserTable, caller: &Identity) -> Option<Identity> {
+/// The caller as the table has it, by an access key. `None` where either is disabled, or no more.
+pub(super) fn as_it_is(table: &UserTable, caller: &Identity, access_key: &str) -> Option<Identity> {
     let user = table.users.iter().find(|user| user.id == caller.id)?;
-    let is_disabled = table.rights.iter().any(|(id, rights)| *id == user.id && rights.disabled);
+    if table.rights.iter().any(|(id, rights)| *id == user.id && rights.disabled) {
+        return None;
+    }
     let now = identity(table, user);
-    let rights = Rights { narrowing: caller.rights().narrowing.clone(), ..now.rights().clone() };
-    (!is_disabled).then(|| now.with_rights(rights))
+    if user.access_key == access_key {
+        return Some(now);
+    }
+    let key = table.keys.iter().find(|key| key.access_key == access_key && key.user == user.id)?;
+    let is_good = !key.disabled && key.expires_ms.is_none_or(|expires_ms| now_ms() < expires_ms);
+    is_good.then(|| now.with_rights(now.rights().narrowed_by(key)))
 }
 
 fn check_len(name: &str) -> Result<&str, S3Error> {

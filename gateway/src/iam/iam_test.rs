@@ -486,3 +486,40 @@ async fn lists_come_in_pages() {
         assert_eq!(world.fail(&world.root, "ListGroups", &wrong).await, code(400, "ValidationError"));
     }
 }
+
+/// A gateway may know a key for a moment, or for longer where the root group is silent, after it was taken away.
+#[test]
+fn a_key_that_is_no_more_changes_nothing_whatever_a_gateway_remembers() {
+    use cairn_storage::meta::record::{AccessKey, UserRecord, UserRights};
+    let id = cairn_storage::types::UserId([7; 16]);
+    let text = |text: &str| text.to_owned();
+    let user = UserRecord {
+        id,
+        name: text("ann"),
+        display_name: String::new(),
+        access_key: text("FIRST"),
+        secret_key: String::new(),
+        root: false,
+        created_ms: 0,
+    };
+    let key = |name: &str, disabled, expires_ms| AccessKey {
+        access_key: text(name),
+        secret_key: String::new(),
+        user: id,
+        description: String::new(),
+        created_ms: 0,
+        disabled,
+        expires_ms,
+        policy: None,
+    };
+    let caller = crate::gate::Identity::from(&user);
+    let keys = vec![key("GOOD", false, None), key("OFF", true, None), key("PAST", false, Some(1))];
+    let mut table = UserTable { users: vec![user], keys, ..UserTable::default() };
+    let holds = |table: &UserTable, key: &str| ask::as_it_is(table, &caller, key).is_some();
+    assert!(holds(&table, "FIRST") && holds(&table, "GOOD"));
+    for gone in ["OFF", "PAST", "REMOVED"] {
+        assert!(!holds(&table, gone), "{gone}");
+    }
+    table.rights = vec![(id, UserRights { disabled: true, ..UserRights::default() })];
+    assert!(!holds(&table, "FIRST") && !holds(&table, "GOOD"));
+}

@@ -51,7 +51,7 @@ pub(super) async fn answer(
         assumed_body_hash: Some(sign::payload_hash(body)),
         ..Rules::s3("us-east-1")
     };
-    check_claim(service, &head, &rules(b"")).await?;
+    let access_key = check_claim(service, &head, &rules(b"")).await?;
     let mut request = Request {
         id: progress.id.clone(),
         caller: Identity::anonymous(),
@@ -79,12 +79,12 @@ pub(super) async fn answer(
         std::str::from_utf8(&form).map_err(|_| S3Error::with(Code::ValidationError, "The form is not UTF-8."))?;
     let call = iam::find(api, form)?;
     progress.operation = call.name();
-    iam::answer(gateway, &call, &request).await
+    iam::answer(gateway, &call, &request, &access_key).await
 }
 
-/// Whether a head has a signature of the right kind, of now, and by a key that there is; whether it holds is not known
-/// yet.
-async fn check_claim(service: &Inner, head: &request::Parts, rules: &Rules) -> Result<(), S3Error> {
+/// The access key of a head that has a signature of the right kind, of now, and by a key that there is; whether it holds
+/// is not known yet.
+async fn check_claim(service: &Inner, head: &request::Parts, rules: &Rules) -> Result<String, S3Error> {
     let parts = RequestHead {
         method: &head.method,
         raw_path: head.uri.path(),
@@ -95,7 +95,7 @@ async fn check_claim(service: &Inner, head: &request::Parts, rules: &Rules) -> R
     match auth::parse(&parts, rules, now_ms())? {
         Parsed::Signed(claim) if claim.place() == Place::Header => {
             let known = service.gateway.user_by_access_key(claim.access_key()).await?;
-            known.map(drop).ok_or_else(|| Code::InvalidAccessKeyId.into())
+            known.map(|_| claim.access_key().to_owned()).ok_or_else(|| Code::InvalidAccessKeyId.into())
         }
         Parsed::Signed(_) | Parsed::Anonymous(_) => Err(Code::MissingAuthenticationToken.into()),
     }

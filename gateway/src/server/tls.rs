@@ -100,7 +100,7 @@ impl Tls {
         let (mut tried, mut seen) = (self.begun_with, self.begun_with);
         let mut refused = self.begun_with;
         let mut next_notice = Instant::now();
-        self.served.show();
+        self.in_background(Served::show).await;
         loop {
             if Instant::now() >= next_notice {
                 self.served.warn_of_expiry();
@@ -123,13 +123,13 @@ impl Tls {
                     tried = found;
                     metrics::counter!("cairn_s3_tls_reloads_total", "outcome" => "taken").increment(1);
                     tracing::info!("the TLS certificates were read anew");
-                    self.served.show();
+                    self.in_background(Served::show).await;
                     next_notice = Instant::now();
                 }
                 Some(Err(error)) => {
                     metrics::counter!("cairn_s3_tls_reloads_total", "outcome" => "refused").increment(1);
                     tracing::warn!(%error, "a new TLS certificate is of no use; the one from before is served on");
-                    self.served.show();
+                    self.in_background(Served::show).await;
                 }
             }
         }

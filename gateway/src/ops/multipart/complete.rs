@@ -13,7 +13,7 @@ use http::header::HOST;
 use super::assemble::{self, Expected, MIN_PART_LEN, assemble};
 use super::{no_such_upload, upload_id};
 use crate::acl::Acl;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::gate::Access;
 use crate::ops::object::answer::write_checksum;
 use crate::ops::object::{conditions, group};
@@ -23,8 +23,8 @@ use crate::xml::{CompleteMultipartUpload, CompletedPart, Document, url_encode};
 /// How many parts are asked for at once.
 const PAGE: u32 = 1_000;
 
-/// How often parts that change between question and command are read.
-const MAX_TRIES: usize = 2;
+/// How often parts, and settings, that change between question and command are read.
+const MAX_TRIES: usize = 4;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 ///
@@ -58,7 +58,8 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
         };
         let UploadRecord { checksum, attributes, owner, .. } = *upload;
         // What was no matter when the upload began may be blocked by now.
-        access.found().check_kept_acl(&Acl::decode(attributes.label(Label::Acl), owner))?;
+        let found = access.found();
+        found.check_kept_acl(&Acl::decode(attributes.label(Label::Acl), owner))?;
         let object = assemble(&asked, &uploaded, checksum, &expected, MIN_PART_LEN)?;
         let manifest = ManifestId::random();
         let command = |bucket| Command::CompleteUpload {
@@ -73,9 +74,11 @@ pub async fn handle(access: Access, mut request: Request) -> Reply {
             checksum: object.checksum.clone(),
             request_digest,
         };
-        match access.command(command).await?.1 {
+        match access.command_as(&found, command).await? {
             Ok(Outcome::Version(record)) => return Ok(answer(&request, &record.etag, record.checksum.as_ref())),
             Ok(outcome) => return Err(group::unexpected(&outcome)),
+            Err(Rejection::SettingsChanged) if tries > 0 => group::admit_condition(&access, &condition).await?,
+            Err(Rejection::SettingsChanged) => return Err(Code::OperationAborted.into()),
             // A part came again, or the same request won the race.
             Err(Rejection::UploadChanged | Rejection::NoSuchUpload) if tries > 0 => {}
             Err(Rejection::NoSuchUpload) => return Err(no_such_upload(&id.to_string())),
